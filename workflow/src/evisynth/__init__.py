@@ -1,0 +1,1 @@
+"""Evisynth: from study files to a meta-analysis that can be checked."""

@@ -1,0 +1,172 @@
+"""The values that flow from step to step: plain, frozen, of read-only arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """What one study gives to one analysis, before any effect size is computed.
+
+    Attributes
+    ----------
+    study, label : id and name to print; text from data.
+    numbers : raw inputs by the field's names (``xi ni``, ``ai n1i ci n2i``, ``m1i sd1i n1i ...``,
+        ``yi vi``, ``estimate ci_low ci_high``); nan where not given.
+    arms : ``study/arm`` of every arm that these numbers count; what the arm-reuse check compares.
+    cluster : set of rows that share patients; by default the study.
+    covariates : other columns that the analysis carries along, as text.
+    included, reason : False with the reason where the row is shown but not pooled.
+    notes : what was done to it (contrast inverted, ...).
+    place : file and line, or file and row.
+    printed : the number as its report prints it, for readers of rows that cannot be plotted.
+    """
+
+    study: str
+    label: str
+    numbers: Mapping[str, float]
+    arms: tuple[str, ...] = ()
+    cluster: str = ""
+    covariates: Mapping[str, str] = field(default_factory=dict)
+    included: bool = True
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    place: str = ""
+    report: str = ""
+    quote: str = ""
+    printed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSizes:
+    """Effect sizes of one analysis; every sequence has one entry per row, included or not.
+
+    Attributes
+    ----------
+    measure : key of the measure.
+    yi, vi, sei : analysis scale (log, logit, ...); nan where not estimable.
+    ci_low, ci_high : the study's own interval on the display scale (exact for proportions).
+    ni : total number of units; nan where unknown.
+    included, reason : whether the row is pooled; if not, why.
+    notes : what was done to the row (continuity correction, inverted contrast), ``;``-joined.
+    raw : the columns that the measure used, in the order of the measure.
+    covariates : further columns as text.
+    """
+
+    measure: str
+    study: tuple[str, ...]
+    label: tuple[str, ...]
+    yi: Floats
+    vi: Floats
+    sei: Floats
+    ci_low: Floats
+    ci_high: Floats
+    ni: Floats
+    cluster: tuple[str, ...]
+    included: tuple[bool, ...]
+    reason: tuple[str, ...]
+    notes: tuple[str, ...]
+    raw: Mapping[str, Floats]
+    covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def pooled(self) -> NDArray[np.bool_]:
+        """Mask of the rows that are pooled."""
+        return np.array(self.included, dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One pooled estimate, on the analysis scale; nan where not estimable.
+
+    Attributes
+    ----------
+    model : ``common`` or ``random``.
+    method : ``IV`` for the common effect, else the key of the tau2 estimator.
+    test : ``z``, ``knha`` or ``adhoc`` (Knapp-Hartung with its factor floored at 1).
+    pi_low, pi_high : prediction interval; nan below k = 3 and for the common effect.
+    df : degrees of freedom of the t distribution; nan for the normal.
+    headline : the one that a reader wants first.
+    notes : every caveat.
+    """
+
+    model: str
+    method: str
+    test: str
+    k: int
+    estimate: float
+    se: float
+    ci_low: float
+    ci_high: float
+    pi_low: float
+    pi_high: float
+    statistic: float
+    df: float
+    p: float
+    tau2: float
+    headline: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heterogeneity:
+    """Between-study heterogeneity for one tau2 estimator; i2 in per cent; nan if not estimable.
+
+    Attributes
+    ----------
+    tau2_low, tau2_high : Q-profile interval; both nan with a note where the set is empty.
+    i2, i2_low, i2_high, h2 : from tau2 and the typical variance (Higgins & Thompson 2002).
+    i2_q : from Q, max(0, (Q - df) / Q).
+    """
+
+    method: str
+    k: int
+    q: float
+    q_df: int
+    q_p: float
+    tau2: float
+    tau2_low: float
+    tau2_high: float
+    tau: float
+    i2: float
+    i2_low: float
+    i2_high: float
+    i2_q: float
+    h2: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Everything about the pooling of one analysis.
+
+    Attributes
+    ----------
+    level : confidence level as a fraction.
+    prediction : key of the flavour of the prediction interval.
+    estimates : all models; at most one of them is the headline.
+    heterogeneity : one entry per tau2 estimator, that of the headline method first.
+    weights : per cent in the headline model, one per row of the effect sizes; nan if not pooled.
+    notes : caveats of the analysis as a whole.
+    """
+
+    measure: str
+    level: float
+    prediction: str
+    k: int
+    k_total: int
+    n_total: float
+    estimates: tuple[Estimate, ...]
+    heterogeneity: tuple[Heterogeneity, ...]
+    weights: Floats
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> Estimate | None:
+        """The estimate that a reader wants first; None where there is none."""
+        return next((e for e in self.estimates if e.headline), None)

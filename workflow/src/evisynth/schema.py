@@ -1,0 +1,45 @@
+"""What the models of all input files share: strictness, safe names, printed numbers."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from evisynth.printed import number, parse_printed
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _printed(text: str) -> str:
+    parse_printed(text)
+    return text
+
+
+def _number(text: str) -> str:
+    number(text)
+    return text
+
+
+def _many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+"""A safe name: letters, digits, `.`, `_`, `-`; at most 64 characters."""
+
+Text = Annotated[str, Field(min_length=1, max_length=5000)]
+
+PrintedText = Annotated[str, AfterValidator(_printed), Field(examples=["0.050", "<.001", "30.2%"])]
+"""A number as printed; its text is kept, zeros and signs included."""
+
+NumberText = Annotated[str, AfterValidator(_number), Field(examples=["0.212", "-1.50"])]
+"""A plain number, kept as text."""
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+
+OneOrMore = BeforeValidator(_many)
+"""Lets an author write one text where a list is allowed."""
