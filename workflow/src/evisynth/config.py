@@ -81,6 +81,7 @@ class Side(Strict):
     """One side of a contrast between arms."""
 
     treatment: Treatments = Field(description="Treatment class or classes of the arm.")
+    label: Text | None = Field(None, description="Name of the group to print.")
 
 
 class ArmContrast(Strict):

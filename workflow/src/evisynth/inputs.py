@@ -1,0 +1,109 @@
+"""What each measure needs, and which numbers are possible; free of numpy, so cheap to ask."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Wrong = tuple[str, str, str]
+"""Field, what was found, what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Inputs of a measure.
+
+    Attributes
+    ----------
+    design : ``one_group``, ``two_groups`` or ``effect`` (printed effects).
+    alternatives : sets of fields, any of which is enough; the first complete one is used.
+    kinds : kinds of result in study files from which it can be computed.
+    """
+
+    design: str
+    alternatives: tuple[tuple[str, ...], ...]
+    kinds: frozenset[str]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields of all alternatives."""
+        return frozenset(field for fields in self.alternatives for field in fields)
+
+
+_PROPORTION = Inputs("one_group", (("xi", "ni"),), frozenset({"count"}))
+_COUNTS = Inputs(
+    "two_groups", (("ai", "bi", "ci", "di"), ("ai", "n1i", "ci", "n2i")), frozenset({"count"})
+)
+_MEANS = Inputs(
+    "two_groups", (("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i"),), frozenset({"mean"})
+)
+
+INPUTS: dict[str, Inputs] = {
+    "PR": _PROPORTION,
+    "PLN": _PROPORTION,
+    "PLO": _PROPORTION,
+    "PAS": _PROPORTION,
+    "OR": _COUNTS,
+    "RR": _COUNTS,
+    "RD": _COUNTS,
+    "MD": _MEANS,
+    "SMD": _MEANS,
+    "GEN": Inputs("effect", (("yi", "vi"), ("yi", "sei")), frozenset()),
+    "HR": Inputs(
+        "effect",
+        (("estimate", "ci_low", "ci_high"), ("yi", "sei"), ("yi", "vi")),
+        frozenset({"hazard_ratio"}),
+    ),
+}
+
+_COUNT_FIELDS = ("xi", "ni", "ai", "bi", "ci", "di", "n1i", "n2i")
+_WITHIN = (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i"))
+_TOTALS = ("ni", "n1i", "n2i")
+
+
+def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
+    """Impossible numbers among the inputs of `measure`; missing ones (nan) are no mistake.
+
+    Counts are whole and not negative, events at most n, n at least 1; standard deviations are not
+    negative; variances and standard errors are positive; an interval is in order, positive for a
+    ratio, and holds its estimate.
+    """
+    given = {
+        field: value
+        for field, value in numbers.items()
+        if field in INPUTS[measure].fields | {"ni"} and not math.isnan(value)
+    }
+    wrong: list[Wrong] = []
+    for field, value in given.items():
+        if math.isinf(value):
+            wrong.append((field, f"{value}", "a finite number"))
+        elif field in _COUNT_FIELDS and (value < 0 or value != int(value)):
+            wrong.append((field, f"{value:g}", "a whole number that is not negative"))
+        elif field in _TOTALS and value < 1:
+            wrong.append((field, f"{value:g}", "at least 1"))
+        elif field in ("sd1i", "sd2i") and value < 0:
+            wrong.append((field, f"{value:g}", "a standard deviation, not negative"))
+        elif field in ("vi", "sei") and value <= 0:
+            wrong.append((field, f"{value:g}", "above 0"))
+    for events, total in _WITHIN:
+        if events in given and total in given and given[events] > given[total]:
+            wrong.append(
+                (events, f"{given[events]:g} events of {given[total]:g}", f"at most {total}")
+            )
+    low, high = given.get("ci_low"), given.get("ci_high")
+    estimate = given.get("estimate")
+    if low is not None and high is not None:
+        if low > high:
+            wrong.append(("ci_low", f"{low:g} to {high:g}", "the lower bound first"))
+        elif estimate is not None and not low <= estimate <= high:
+            wrong.append(
+                ("estimate", f"{estimate:g} outside {low:g} to {high:g}", "within its interval")
+            )
+        if low == high:
+            wrong.append(("ci_low", f"{low:g} to {high:g}", "an interval of some width"))
+    if measure == "HR":
+        wrong += [
+            (field, f"{given[field]:g}", "above 0, as a ratio is")
+            for field in ("estimate", "ci_low", "ci_high")
+            if field in given and given[field] <= 0
+        ]
+    return wrong

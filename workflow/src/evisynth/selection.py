@@ -1,0 +1,626 @@
+"""Which numbers enter an analysis: from study files or a table to one list of rows.
+
+No study is left out silently: one that fits the question but cannot be pooled becomes a row that
+is not included, with its reason.
+"""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from evisynth.config import Analysis, ArmContrast, Side
+from evisynth.errors import InputError, Problem, echo
+from evisynth.evidence import Evidence, Study
+from evisynth.inputs import INPUTS, check_numbers
+from evisynth.printed import number, parse_printed
+from evisynth.records import RawRow
+from evisynth.studyfile import ArmValue, Result
+from evisynth.table import TEXT_FIELDS, TableRow, check_columns, read_table, to_number
+from evisynth.validation import choices, nearest
+
+ProblemAt = Callable[[str, str, str, str], Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A result of a study that fits the question of an analysis."""
+
+    study: Study
+    result: Result
+    arms: tuple[str, ...]
+    numbers: dict[str, float]
+    unusable: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Id of the result within its file."""
+        return self.result.id or self.result.outcome
+
+    @property
+    def counts(self) -> str:
+        """The numbers in short, for messages."""
+        return ", ".join(f"{key} {value:g}" for key, value in self.numbers.items())
+
+
+def select(
+    name: str, analysis: Analysis, evidence: Evidence | None, base: Path, config: str
+) -> tuple[tuple[RawRow, ...], list[Problem]]:
+    """Rows of the analysis `name` and everything that is wrong with its request.
+
+    Parameters
+    ----------
+    evidence : the study files; None where the configuration names none.
+    base : folder that paths of the configuration are relative to.
+    config : name of the configuration file, for messages.
+    """
+    problems: list[Problem] = []
+
+    def problem(place: str, found: str, expected: str, action: str) -> Problem:
+        return Problem(config, f"analyses.{name}.{place}", found, expected, action)
+
+    if analysis.table:
+        rows = _table_rows(name, analysis, base, config, problems)
+    else:
+        rows = _study_rows(analysis, evidence, problem, problems)
+    if analysis.pool and not problems and not rows:
+        problems.append(
+            problem(
+                "rows" if analysis.table else "outcome",
+                "no study that fits",
+                "at least one study",
+                "correct outcome, arms, contrast or rows; if the answer is that there is none, "
+                "write `pool: no` with `why_not`",
+            )
+        )
+    if evidence:
+        rows += _shown_rows(analysis, evidence, problem, problems)
+    elif analysis.show:
+        problems.append(
+            problem("show", "results of study files", "`evidence` in the configuration", "add it")
+        )
+    return tuple(rows), problems
+
+
+def digest(rows: Iterable[RawRow], settings: object) -> str:
+    """Short hash of the rows and the settings, the same on every machine."""
+    plain = [[asdict(row) for row in rows], settings]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, default=dict)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# --- study files -----------------------------------------------------------------------------
+
+
+def _study_rows(
+    analysis: Analysis, evidence: Evidence | None, problem: ProblemAt, problems: list[Problem]
+) -> list[RawRow]:
+    if evidence is None:
+        problems.append(
+            problem(
+                "outcome", "study files are asked for", "`evidence` in the configuration", "add it"
+            )
+        )
+        return []
+    known = {study.id for study in evidence.studies}
+    problems += _unknown_words(analysis, evidence, known, problem)
+    wanted = known if analysis.studies == "all" else set(analysis.studies)
+    rows: list[RawRow] = []
+    for study in evidence.studies:
+        if study.id in wanted:
+            rows += _rows_of_study(analysis, study, problem, problems)
+    return rows
+
+
+def _unknown_words(
+    analysis: Analysis, evidence: Evidence, known: set[str], problem: ProblemAt
+) -> list[Problem]:
+    problems = []
+    listed = [] if analysis.studies == "all" else [("studies", s) for s in analysis.studies]
+    if analysis.studies == []:
+        problems.append(
+            problem("studies", "an empty list", "`all` or a list of ids", "name at least one study")
+        )
+    listed += [("exclude", s) for s in analysis.exclude]
+    listed += [("choose", s) for s in analysis.choose]
+    listed += [("show", shown.study) for shown in analysis.show]
+    for place, study in listed:
+        if study not in known:
+            problems.append(
+                problem(
+                    place,
+                    f"the study {echo(study)}",
+                    f"one of: {choices(known, 40)}",
+                    f"correct it or add its file{nearest(study, known)}",
+                )
+            )
+    if analysis.outcome is None:
+        problems.append(problem("outcome", "nothing", "an outcome, or a `table`", "add it"))
+    elif analysis.outcome not in evidence.outcomes:
+        problems.append(
+            problem(
+                "outcome",
+                f"the outcome {echo(analysis.outcome)}",
+                f"one of: {choices(evidence.outcomes, 60)}",
+                f"correct it or define it{nearest(analysis.outcome, evidence.outcomes)}",
+            )
+        )
+    return problems
+
+
+def _rows_of_study(
+    analysis: Analysis, study: Study, problem: ProblemAt, problems: list[Problem]
+) -> list[RawRow]:
+    candidates = _candidates(analysis, study, problem, problems)
+    if study.id in analysis.choose:
+        chosen = analysis.choose[study.id]
+        for name in chosen:
+            if name not in {c.name for c in candidates}:
+                names = {c.name for c in candidates}
+                problems.append(
+                    problem(
+                        f"choose.{study.id}",
+                        f"the result {echo(name)}",
+                        f"one of: {choices(names) or 'none fits this analysis'}",
+                        f"correct it{nearest(name, names)}",
+                    )
+                )
+        candidates = [c for c in candidates if c.name in chosen]
+    if not candidates:
+        return []
+    not_pooled = study.content.excluded or analysis.exclude.get(study.id)
+    if not_pooled:
+        return [_row(c, analysis, included=False, reason=not_pooled) for c in candidates[:1]]
+    usable = [c for c in candidates if not c.unusable]
+    if not usable:
+        return [_row(c, analysis, included=False, reason=c.unusable) for c in candidates]
+    problems += _reused_arms(study, usable, problem)
+    return [_row(c, analysis, several=len(usable) > 1) for c in usable]
+
+
+def _candidates(
+    analysis: Analysis, study: Study, problem: ProblemAt, problems: list[Problem]
+) -> list[Candidate]:
+    found: list[Candidate] = []
+    for result in study.content.results:
+        if result.outcome != analysis.outcome:
+            continue
+        if INPUTS[analysis.measure].design == "effect":
+            candidate = _printed_effect(analysis, study, result)
+            found += [candidate] if candidate else []
+        elif INPUTS[analysis.measure].design == "two_groups":
+            found += _two_groups(analysis, study, result, problem, problems)
+        else:
+            found += _one_group(analysis, study, result)
+    return found
+
+
+def _fits(study: Study, arm_id: str, side: Side | None) -> bool:
+    return side is None or study.arm(arm_id).treatment in side.treatment
+
+
+def _one_group(analysis: Analysis, study: Study, result: Result) -> list[Candidate]:
+    return [
+        _candidate(analysis, study, result, (arm_id,), {"xi": value.events, "ni": _n(study, arm_id, value)})
+        for arm_id, value in result.arms.items()
+        if _fits(study, arm_id, analysis.arms)
+    ]
+
+
+def _n(study: Study, arm_id: str, value: ArmValue) -> int:
+    return study.arm(arm_id).n if value.n is None else value.n
+
+
+def _two_groups(
+    analysis: Analysis, study: Study, result: Result, problem: ProblemAt, problems: list[Problem]
+) -> list[Candidate]:
+    contrast = analysis.contrast
+    if not (
+        contrast and isinstance(contrast.numerator, Side) and isinstance(contrast.denominator, Side)
+    ):
+        return []
+    above = [a for a in result.arms if _fits(study, a, contrast.numerator)]
+    below = [a for a in result.arms if _fits(study, a, contrast.denominator)]
+    if not above or not below:
+        return []
+    if len(above) > 1 or len(below) > 1:
+        problems.append(
+            problem(
+                "contrast",
+                f"{study.id}, result {result.id or result.outcome}: arms {', '.join(above)} "
+                f"against {', '.join(below)}",
+                "one arm on each side",
+                "give the arms different treatment classes, or record the merged arms as a result",
+            )
+        )
+        return []
+    one, two = result.arms[above[0]], result.arms[below[0]]
+    numbers: dict[str, float | None] = {
+        "ai": one.events,
+        "n1i": _n(study, above[0], one),
+        "ci": two.events,
+        "n2i": _n(study, below[0], two),
+    }
+    if "m1i" in INPUTS[analysis.measure].fields:
+        numbers = {
+            "m1i": _float(one.mean),
+            "sd1i": _float(one.sd),
+            "n1i": numbers["n1i"],
+            "m2i": _float(two.mean),
+            "sd2i": _float(two.sd),
+            "n2i": numbers["n2i"],
+        }
+    return [_candidate(analysis, study, result, (above[0], below[0]), numbers)]
+
+
+def _float(text: str | None) -> float | None:
+    return None if text is None else number(text)
+
+
+def _candidate(
+    analysis: Analysis,
+    study: Study,
+    result: Result,
+    arms: tuple[str, ...],
+    numbers: dict[str, float | None] | dict[str, int | None],
+) -> Candidate:
+    given = {key: math.nan if value is None else float(value) for key, value in numbers.items()}
+    unusable = _unusable(analysis, result)
+    missing = [key for key, value in given.items() if math.isnan(value)]
+    if missing and not unusable:
+        unusable = f"does not give {', '.join(missing)}"
+    return Candidate(study, result, arms, given, unusable)
+
+
+def _unusable(analysis: Analysis, result: Result) -> str:
+    """Why this result cannot be pooled, or nothing."""
+    if not result.use:
+        return str(result.why_not)
+    if result.kind not in INPUTS[analysis.measure].kinds:
+        return f"a {result.kind.replace('_', ' ')}, from which {analysis.measure} cannot be computed"
+    return ""
+
+
+def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candidate | None:
+    """A printed effect, turned into the direction that the analysis asks for.
+
+    A result of another contrast is no candidate. A result per arm (a median, a Kaplan-Meier value)
+    fits if one of its arms does; it is then not usable, and the reason says so.
+    """
+    if result.estimate is None:
+        arms = tuple(a for a in result.arms if _fits(study, a, analysis.arms))
+        if not arms:
+            return None
+        reason = _unusable(analysis, result) or "gives no effect with its standard error"
+        return Candidate(study, result, arms, {}, reason)
+    direction = _direction(analysis.contrast, study, result)
+    if direction == 0:
+        return None
+    numbers = {"estimate": parse_printed(result.estimate).value}
+    unusable = _unusable(analysis, result)
+    if result.ci and "NR" not in result.ci:
+        numbers["ci_low"], numbers["ci_high"] = (number(bound) for bound in result.ci)
+        numbers["ci_level"] = number(result.ci_level)
+    elif not unusable:
+        unusable = "printed without an interval, so that no standard error can be derived"
+    notes: tuple[str, ...] = ()
+    if direction < 0:
+        printed = f"{result.estimate} ({' to '.join(result.ci)})" if result.ci else result.estimate
+        notes = (
+            f"inverted: printed as {printed} for "
+            f"{result.contrast.numerator} v {result.contrast.denominator}"  # type: ignore[union-attr]
+            ,
+        )
+        numbers |= _inverted(numbers)
+    return Candidate(study, result, tuple(result.arms), numbers, unusable, notes)
+
+
+def _inverted(numbers: dict[str, float]) -> dict[str, float]:
+    """The ratio of the opposite contrast: reciprocals, bounds exchanged."""
+    inverse = {"estimate": 1 / numbers["estimate"]}
+    if "ci_low" in numbers:
+        inverse |= {"ci_low": 1 / numbers["ci_high"], "ci_high": 1 / numbers["ci_low"]}
+    return inverse
+
+
+def _direction(contrast: ArmContrast | None, study: Study, result: Result) -> int:
+    """1: as asked for; -1: the other way round; 0: another contrast."""
+    if contrast is None or result.contrast is None:
+        return 1 if contrast is None else 0
+    above, below = result.contrast.numerator, result.contrast.denominator
+    if _names(contrast.numerator, above, study) and _names(contrast.denominator, below, study):
+        return 1
+    if _names(contrast.numerator, below, study) and _names(contrast.denominator, above, study):
+        return -1
+    return 0
+
+
+def _names(side: Side | str, group: str, study: Study) -> bool:
+    if isinstance(side, str):
+        return side.casefold().split() == group.casefold().split()
+    return any(
+        group in (arm.id, arm.label) and arm.treatment in side.treatment
+        for arm in study.content.arms
+    )
+
+
+def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> list[Problem]:
+    """Pairs of results that count the same patients."""
+    problems = []
+    for i, one in enumerate(usable):
+        for two in usable[i + 1 :]:
+            for first in one.arms:
+                for second in two.arms:
+                    if study.parts(first) & study.parts(second):
+                        problems.append(
+                            problem(
+                                f"choose.{study.id}",
+                                f"{study.file}: {_twice(study, first, second)}, in the results "
+                                f"{one.name!r} ({one.counts}) and {two.name!r} ({two.counts})",
+                                "every patient once",
+                                f"name the one to take: choose: {{{study.id}: {one.name}}}",
+                            )
+                        )
+    return problems
+
+
+def _twice(study: Study, first: str, second: str) -> str:
+    if first == second:
+        return f"the arm {first!r} would enter twice"
+    if second in study.parts(first):
+        return f"the arm {second!r} is part of the arm {first!r} and both would enter"
+    if first in study.parts(second):
+        return f"the arm {first!r} is part of the arm {second!r} and both would enter"
+    return f"the arms {first!r} and {second!r} have patients in common and both would enter"
+
+
+def _row(
+    candidate: Candidate,
+    analysis: Analysis,
+    *,
+    included: bool = True,
+    reason: str = "",
+    several: bool = False,
+) -> RawRow:
+    study, result = candidate.study, candidate.result
+    label = study.label
+    if several:
+        label += ": " + " v ".join(study.arm(a).label or a for a in candidate.arms)
+    reports = {report.id: report for report in study.content.reports}
+    report = reports[result.report]
+    notes = candidate.notes
+    if result.derived:
+        notes += (f"derived from {result.derived.from_} ({result.derived.method})",)
+    notes += tuple(
+        f"{arm}: derived from {value.derived.from_} ({value.derived.method})"
+        for arm, value in result.arms.items()
+        if arm in candidate.arms and value.derived
+    )
+    units = {
+        (result.arms[a].unit if a in result.arms else None) or study.arm(a).unit
+        for a in candidate.arms
+    }
+    notes += tuple(f"unit: {unit}" for unit in sorted(units - {"patients"}))
+    return RawRow(
+        study=study.id,
+        label=label,
+        numbers=candidate.numbers,
+        arms=tuple(f"{study.id}/{arm}" for arm in candidate.arms),
+        cluster=study.id,
+        covariates={},
+        included=included and not candidate.unusable,
+        reason=reason or candidate.unusable,
+        notes=notes,
+        place=f"{study.file}#results.{candidate.name}",
+        report=report.doi or report.id,
+        quote=result.quote,
+        printed=_printed(result, candidate.arms),
+    )
+
+
+def _printed(result: Result, arms: tuple[str, ...]) -> str:
+    """The number as printed, for a row that has no effect size."""
+    parts = []
+    for arm in arms or tuple(result.arms):
+        value = result.arms.get(arm)
+        if value is None:
+            continue
+        text = value.printed or value.estimate or value.median or ""
+        if value.events is not None and value.n is not None:
+            text = f"{value.events}/{value.n}" + (f" ({text})" if text else "")
+        if value.ci:
+            text += f" ({value.ci[0]} to {value.ci[1]})"
+        if text:
+            parts.append(f"{arm}: {text}" if len(result.arms) > 1 else text)
+    if result.estimate:
+        parts.append(result.estimate + (f" ({' to '.join(result.ci)})" if result.ci else ""))
+    unit = f" {result.unit}" if result.unit else ""
+    return "; ".join(parts) + (unit if parts else "")
+
+
+def _shown_rows(
+    analysis: Analysis, evidence: Evidence, problem: ProblemAt, problems: list[Problem]
+) -> list[RawRow]:
+    rows = []
+    by_id = {study.id: study for study in evidence.studies}
+    for shown in analysis.show:
+        study = by_id.get(shown.study)
+        if study is None:
+            if analysis.table:
+                problems.append(
+                    problem(
+                        "show",
+                        f"the study {echo(shown.study)}",
+                        f"one of: {choices(by_id, 40)}",
+                        f"correct it or add its file{nearest(shown.study, by_id)}",
+                    )
+                )
+            continue
+        result = study.result(shown.result)
+        if result is None:
+            names = {r.id or r.outcome for r in study.content.results}
+            problems.append(
+                problem(
+                    "show",
+                    f"the result {echo(shown.result)} of {shown.study}",
+                    f"one of: {choices(names, 20)}",
+                    f"correct it{nearest(shown.result, names)}",
+                )
+            )
+            continue
+        candidate = _printed_effect(analysis, study, result)
+        if candidate is None or "estimate" not in candidate.numbers:
+            problems.append(
+                problem(
+                    "show",
+                    f"the result {echo(shown.result)} of {shown.study}",
+                    "a printed effect of this analysis' contrast",
+                    "correct the contrast or the result",
+                )
+            )
+            continue
+        rows.append(_row(candidate, analysis, included=False, reason=shown.reason))
+    return rows
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def _table_rows(
+    name: str, analysis: Analysis, base: Path, config: str, problems: list[Problem]
+) -> list[RawRow]:
+    table = str(analysis.table)
+    try:
+        header, cells = read_table(base / table, table)
+    except InputError as error:
+        problems += error.problems
+        return []
+    place = f"analyses.{name}"
+    wanted = {f"{place}.columns.{field}": column for field, column in analysis.columns.items()}
+    wanted |= {f"{place}.rows.{column}": column for column in analysis.rows}
+    wanted |= {f"{place}.moderators": column for column in analysis.moderators}
+    missing = check_columns(header, wanted, table, config)
+    columns = {f: c for f, c in analysis.columns.items()}
+    if "study" not in columns:
+        missing.append(
+            Problem(config, f"{place}.columns", "no `study`", "study: COLUMN", "add it")
+        )
+    if not any(set(needed) <= set(columns) for needed in INPUTS[analysis.measure].alternatives):
+        needed = " or ".join(" ".join(a) for a in INPUTS[analysis.measure].alternatives)
+        missing.append(
+            Problem(
+                config,
+                f"{place}.columns",
+                f"{', '.join(columns) or 'nothing'}",
+                f"for {analysis.measure}: {needed}",
+                "map the columns of the table to these",
+            )
+        )
+    if missing:
+        problems += missing
+        return []
+    taken = [
+        (i, row)
+        for i, row in enumerate(cells, 1)
+        if all(row.cells[column] in values for column, values in analysis.rows.items())
+    ]
+    rows = [_table_row(analysis, i, row, columns, problems) for i, row in taken]
+    problems += _check_study_ids(analysis, rows, [row for _, row in taken], config, place)
+    if analysis.studies != "all":
+        rows = [row for row in rows if row.study in analysis.studies]
+    return rows
+
+
+def _check_study_ids(
+    analysis: Analysis, rows: list[RawRow], cells: list[TableRow], config: str, place: str
+) -> list[Problem]:
+    problems = []
+    table, ids = str(analysis.table), Counter(row.study for row in rows)
+    column = analysis.columns["study"]
+    if "cluster" not in analysis.columns:
+        for study, count in ids.items():
+            if count > 1:
+                lines = [r.line for r, row in zip(cells, rows, strict=True) if row.study == study]
+                problems.append(
+                    Problem(
+                        table,
+                        column,
+                        f"the study {echo(study)} {count} times (lines {', '.join(map(str, lines))})",
+                        "every study once in an analysis",
+                        "select one row per study with `rows`, correct the ids, or map a `cluster` "
+                        "column if these are different patients",
+                        lines[1],
+                    )
+                )
+    for key, words in (
+        ("exclude", list(analysis.exclude)),
+        ("studies", [] if analysis.studies == "all" else list(analysis.studies)),
+    ):
+        problems += [
+            Problem(
+                config,
+                f"{place}.{key}",
+                f"the study {echo(word)}",
+                f"a study of {table}",
+                f"correct it{nearest(word, ids)}",
+            )
+            for word in words
+            if word not in ids
+        ]
+    if analysis.studies == []:
+        problems.append(
+            Problem(config, f"{place}.studies", "an empty list", "`all` or ids", "name a study")
+        )
+    return problems
+
+
+def _table_row(
+    analysis: Analysis, index: int, row: TableRow, columns: dict[str, str], problems: list[Problem]
+) -> RawRow:
+    table = str(analysis.table)
+    study = row.cells[columns["study"]]
+    if not study or len(study) > 500:
+        problems.append(
+            Problem(table, columns["study"], echo(study), "an id", "fill it in", row.line)
+        )
+    numbers = {
+        field: to_number(row, column, table, problems)
+        for field, column in columns.items()
+        if field not in TEXT_FIELDS
+    }
+    wrong = check_numbers(analysis.measure, numbers)
+    for field, found, expected in wrong:
+        problems.append(
+            Problem(
+                table,
+                f"study {echo(study)}, {columns.get(field, field)} ({field})",
+                found,
+                expected,
+                "correct it against the report",
+                row.line,
+            )
+        )
+    reason = analysis.exclude.get(study, "")
+    complete = any(
+        all(not math.isnan(numbers.get(f, math.nan)) for f in needed)
+        for needed in INPUTS[analysis.measure].alternatives
+    )
+    if not complete and not reason:
+        reason = "numbers are missing in the table"
+    covariates = {column: row.cells[column] for column in analysis.moderators}
+    if "year" in columns:
+        covariates = {"year": row.cells[columns["year"]], **covariates}
+    return RawRow(
+        study=study,
+        label=analysis.label_prefix + row.cells[columns.get("label", columns["study"])],
+        numbers=numbers,
+        cluster=row.cells[columns["cluster"]] if "cluster" in columns else study,
+        covariates=covariates,
+        included=not reason,
+        reason=reason,
+        place=f"{table}#row {index}",
+    )
