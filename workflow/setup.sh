@@ -25,7 +25,7 @@ find_python() {
   if [ "$new" ]; then
     fail "$new has no venv. On Debian and Ubuntu: apt install python3-venv"
   fi
-  fail "needs Python 3.11 or newer; python3 here is $(python3 --version 2>&1 || true)"
+  fail "needs Python 3.11 or newer; python3 here: $(python3 --version 2>/dev/null || echo none)"
 }
 
 # What the environment was made from. The folder belongs to it: scripts in .venv/bin name it.

@@ -30,7 +30,8 @@ class Review(Strict):
     title: Text = Field(description="Title.")
     question: Text = Field(description="Question, in one sentence.")
     search: Text | None = Field(
-        None, description="File of the search log; without one the review is not called systematic."
+        None,
+        description="File of the search log; without one the review is not called systematic.",
     )
 
 
@@ -45,7 +46,8 @@ class Model(Strict):
     """The main model of an analysis."""
 
     effects: Literal["random", "common"] = Field(
-        "random", description="Whether studies share one effect or have a distribution of effects."
+        "random",
+        description="Whether studies share one effect or have a distribution of effects.",
     )
     method: Method = Field("REML", description="Estimator of tau2.")
     test: Test = Field("knha", description="Interval and test of the pooled effect.")
@@ -68,9 +70,7 @@ class ZeroCells(Strict):
     )
     to: Literal["only0", "all", "if0all", "none"] = Field(
         "only0",
-        description=(
-            "Which studies: those with a zero cell, all, all if any has one, none."
-        ),
+        description=("Which studies: those with a zero cell, all, all if any has one, none."),
     )
     drop00: bool = Field(
         False, description="Leave out studies with no events, or only events, in both groups."
@@ -143,7 +143,9 @@ class Analysis(Strict):
     measure: Measure = Field(description="Effect measure.")
     zero_cells: ZeroCells = Field(ZeroCells(), description="Continuity correction.")
     studies: Literal["all"] | list[Id] = Field("all", description="Which studies.")
-    exclude: dict[Text, Text] = Field({}, description="study: reason; listed and drawn in grey.")
+    exclude: dict[Text, Text] = Field(
+        {}, description="study: reason; listed and drawn in grey."
+    )
     choose: dict[Id, Annotated[list[Id], OneOrMore]] = Field(
         {}, description="study: id of the result to take where it has several that fit."
     )
@@ -152,7 +154,9 @@ class Analysis(Strict):
     why_not: Text | None = Field(None, description="Why not; needed with `pool: no`.")
     model: Model | None = Field(None, description="Main model; by default that of `defaults`.")
     level: Level | None = Field(None, description="Confidence level; by default of `defaults`.")
-    notes: list[Text] = Field([], description="Caveats of the reviewer, printed with the result.")
+    notes: list[Text] = Field(
+        [], description="Caveats of the reviewer, printed with the result."
+    )
     plots: list[Plot] = Field(["forest"], description="Plots to draw.")
     forest: ForestOptions = Field(ForestOptions(), description="Options of the forest plot.")
 
@@ -171,6 +175,8 @@ class Config(Strict):
     """config.yaml."""
 
     review: Review = Field(description="The question.")
-    evidence: EvidenceFiles | None = Field(None, description="Study files; not for tables only.")
+    evidence: EvidenceFiles | None = Field(
+        None, description="Study files; not for tables only."
+    )
     defaults: Defaults = Field(Defaults(), description="Defaults of all analyses.")
     analyses: dict[AnalysisId, Analysis] = Field(min_length=1, description="Analyses by id.")

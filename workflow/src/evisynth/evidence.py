@@ -1,5 +1,6 @@
 """The evidence of a review: all study files of a folder and the outcomes, checked together."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
 
 
 def _name(path: Path, base: Path) -> str:
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+    return Path(os.path.relpath(path, base)).as_posix()
 
 
 def _read_outcomes(path: Path, name: str, problems: list[Problem]) -> dict[str, Outcome]:
@@ -166,7 +167,9 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
             if key == "results" and name is None:
                 continue
             if isinstance(name, str) and name in seen:
-                wrong((*keys, "id"), f"{echo(name)} a second time", "every id once", "rename it")
+                wrong(
+                    (*keys, "id"), f"{echo(name)} a second time", "every id once", "rename it"
+                )
             if isinstance(name, str):
                 seen.add(name)
         return seen

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evisynth.config import RESERVED, Analysis, Config, Defaults, Level, Model
+from evisynth.config import RESERVED, Analysis, Config, Defaults, EvidenceFiles, Level, Model
 from evisynth.errors import InputError, Problem, echo
-from evisynth.evidence import Evidence, read_evidence
+from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS
 from evisynth.records import RawRow
 from evisynth.selection import digest, select
@@ -34,6 +34,34 @@ class Project:
     def folder(self) -> Path:
         """Folder that the paths of the configuration are relative to."""
         return self.file.parent
+
+    @property
+    def studies_folder(self) -> Path:
+        """Folder of the study files."""
+        return self.folder / self._files.studies
+
+    @property
+    def outcomes_file(self) -> Path:
+        """File of the outcomes."""
+        return self.folder / self._files.outcomes
+
+    @property
+    def _files(self) -> EvidenceFiles:
+        if self.config.evidence is None:
+            raise ValueError("this review has tables only")
+        return self.config.evidence
+
+    def study_files(self) -> list[Path]:
+        """All study files."""
+        return study_files(self.studies_folder)
+
+    def source_paths(self, name: str) -> list[str]:
+        """The table or the folder of study files, or both, that an analysis is selected from."""
+        analysis = self.analysis(name)
+        paths = [self.folder / analysis.table] if analysis.table else []
+        if self.config.evidence and (not paths or analysis.show):
+            paths.append(self.studies_folder)
+        return [path.as_posix() for path in paths]
 
     def analysis(self, name: str) -> Analysis:
         """The analysis with this id."""
@@ -63,6 +91,11 @@ class Project:
             "why_not": analysis.why_not or "",
             "notes": list(analysis.notes) + self._overlap_notes(name),
         }
+
+    def engines_settings(self, name: str) -> dict[str, Any]:
+        """What the comparison with other software depends on besides the effect sizes."""
+        settings = self.pooling_settings(name)
+        return {key: value for key, value in settings.items() if key not in ("why_not", "notes")}
 
     def _overlap_notes(self, name: str) -> list[str]:
         """Declared overlaps between studies that are pooled together."""
@@ -122,7 +155,8 @@ def _groups(analysis: Analysis) -> tuple[str, str]:
         return "", ""
     sides = (analysis.contrast.numerator, analysis.contrast.denominator)
     above, below = (
-        side if isinstance(side, str) else side.label or " / ".join(side.treatment) for side in sides
+        side if isinstance(side, str) else side.label or " / ".join(side.treatment)
+        for side in sides
     )
     return above, below
 
@@ -142,19 +176,25 @@ def load_project(file: Path) -> Project:
         if isinstance(evidence_tree, dict):
             folder, outcomes = evidence_tree.get("studies"), evidence_tree.get("outcomes")
             if isinstance(folder, str) and isinstance(outcomes, str):
-                problems += read_evidence(file.parent / folder, file.parent / outcomes, file.parent)[1]
+                problems += read_evidence(
+                    file.parent / folder, file.parent / outcomes, file.parent
+                )[1]
         raise InputError(problems)
     problems += _semantic_problems(config, str(file))
     evidence: Evidence | None = None
     if config.evidence:
         evidence, found = read_evidence(
-            file.parent / config.evidence.studies, file.parent / config.evidence.outcomes, file.parent
+            file.parent / config.evidence.studies,
+            file.parent / config.evidence.outcomes,
+            file.parent,
         )
         problems += found
     rows: dict[str, tuple[RawRow, ...]] = {}
     evidence_is_whole = not problems
     for name, analysis in config.analyses.items():
         if evidence_is_whole or analysis.table:
+            if not evidence_is_whole:  # what is shown beside could not be found
+                analysis = analysis.model_copy(update={"show": []})
             rows[name], found = select(name, analysis, evidence, file.parent, str(file))
             problems += [p for p in found if p not in problems]
     if problems:
@@ -189,7 +229,9 @@ def _semantic_problems(config: Config, file: str) -> list[Problem]:
             problems.append(Problem(file, f"analyses.{name}.{place}", found, expected, action))
 
         if name in RESERVED:
-            wrong("", echo(name), f"a name other than {', '.join(sorted(RESERVED))}", "rename it")
+            wrong(
+                "", echo(name), f"a name other than {', '.join(sorted(RESERVED))}", "rename it"
+            )
         if not analysis.pool and not analysis.why_not:
             wrong("pool", "`pool: no` without a reason", "`why_not`", "say why")
         design = INPUTS[analysis.measure].design
@@ -200,22 +242,12 @@ def _semantic_problems(config: Config, file: str) -> list[Problem]:
                 wrong("contrast", "nothing", "`contrast: {numerator, denominator}`", "add it")
             for key in ("rows", "columns", "moderators"):
                 if getattr(analysis, key):
-                    wrong(key, "given without `table`", "`table: FILE.csv`", "add it or remove it")
+                    wrong(
+                        key, "given without `table`", "`table: FILE.csv`", "add it or remove it"
+                    )
         elif not analysis.columns:
             wrong("columns", "nothing", "field: COLUMN for each field", "map the columns")
         low_high = analysis.forest.axis
         if low_high and low_high[0] >= low_high[1]:
             wrong("forest.axis", f"{low_high}", "[low, high]", "give the lower end first")
-        if analysis.table and _leaves_folder(analysis.table):
-            wrong("table", echo(analysis.table), "a path inside the review's folder", "move the file")
-    if config.evidence:
-        problems += [
-            Problem(file, f"evidence.{key}", echo(path), "a path inside the review's folder", "move it")
-            for key, path in config.evidence.model_dump().items()
-            if _leaves_folder(path)
-        ]
     return problems
-
-
-def _leaves_folder(path: str) -> bool:
-    return Path(path).is_absolute() or ".." in Path(path).parts

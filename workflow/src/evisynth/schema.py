@@ -33,7 +33,9 @@ Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 Text = Annotated[str, Field(min_length=1, max_length=5000)]
 
-PrintedText = Annotated[str, AfterValidator(_printed), Field(examples=["0.050", "<.001", "30.2%"])]
+PrintedText = Annotated[
+    str, AfterValidator(_printed), Field(examples=["0.050", "<.001", "30.2%"])
+]
 """A number as printed; its text is kept, zeros and signs included."""
 
 NumberText = Annotated[str, AfterValidator(_number), Field(examples=["0.212", "-1.50"])]

@@ -81,7 +81,9 @@ def select(
         rows += _shown_rows(analysis, evidence, problem, problems)
     elif analysis.show:
         problems.append(
-            problem("show", "results of study files", "`evidence` in the configuration", "add it")
+            problem(
+                "show", "results of study files", "`evidence` in the configuration", "add it"
+            )
         )
     return tuple(rows), problems
 
@@ -102,7 +104,10 @@ def _study_rows(
     if evidence is None:
         problems.append(
             problem(
-                "outcome", "study files are asked for", "`evidence` in the configuration", "add it"
+                "outcome",
+                "study files are asked for",
+                "`evidence` in the configuration",
+                "add it",
             )
         )
         return []
@@ -123,7 +128,9 @@ def _unknown_words(
     listed = [] if analysis.studies == "all" else [("studies", s) for s in analysis.studies]
     if analysis.studies == []:
         problems.append(
-            problem("studies", "an empty list", "`all` or a list of ids", "name at least one study")
+            problem(
+                "studies", "an empty list", "`all` or a list of ids", "name at least one study"
+            )
         )
     listed += [("exclude", s) for s in analysis.exclude]
     listed += [("choose", s) for s in analysis.choose]
@@ -205,7 +212,13 @@ def _fits(study: Study, arm_id: str, side: Side | None) -> bool:
 
 def _one_group(analysis: Analysis, study: Study, result: Result) -> list[Candidate]:
     return [
-        _candidate(analysis, study, result, (arm_id,), {"xi": value.events, "ni": _n(study, arm_id, value)})
+        _candidate(
+            analysis,
+            study,
+            result,
+            (arm_id,),
+            {"xi": value.events, "ni": _n(study, arm_id, value)},
+        )
         for arm_id, value in result.arms.items()
         if _fits(study, arm_id, analysis.arms)
     ]
@@ -216,11 +229,17 @@ def _n(study: Study, arm_id: str, value: ArmValue) -> int:
 
 
 def _two_groups(
-    analysis: Analysis, study: Study, result: Result, problem: ProblemAt, problems: list[Problem]
+    analysis: Analysis,
+    study: Study,
+    result: Result,
+    problem: ProblemAt,
+    problems: list[Problem],
 ) -> list[Candidate]:
     contrast = analysis.contrast
     if not (
-        contrast and isinstance(contrast.numerator, Side) and isinstance(contrast.denominator, Side)
+        contrast
+        and isinstance(contrast.numerator, Side)
+        and isinstance(contrast.denominator, Side)
     ):
         return []
     above = [a for a in result.arms if _fits(study, a, contrast.numerator)]
@@ -309,11 +328,12 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
         unusable = "printed without an interval, so that no standard error can be derived"
     notes: tuple[str, ...] = ()
     if direction < 0:
-        printed = f"{result.estimate} ({' to '.join(result.ci)})" if result.ci else result.estimate
+        printed = (
+            f"{result.estimate} ({' to '.join(result.ci)})" if result.ci else result.estimate
+        )
         notes = (
             f"inverted: printed as {printed} for "
-            f"{result.contrast.numerator} v {result.contrast.denominator}"  # type: ignore[union-attr]
-            ,
+            f"{result.contrast.numerator} v {result.contrast.denominator}",  # type: ignore[union-attr]
         )
         numbers |= _inverted(numbers)
     return Candidate(study, result, tuple(result.arms), numbers, unusable, notes)
@@ -544,7 +564,9 @@ def _check_study_ids(
     if "cluster" not in analysis.columns:
         for study, count in ids.items():
             if count > 1:
-                lines = [r.line for r, row in zip(cells, rows, strict=True) if row.study == study]
+                lines = [
+                    r.line for r, row in zip(cells, rows, strict=True) if row.study == study
+                ]
                 problems.append(
                     Problem(
                         table,
@@ -579,7 +601,11 @@ def _check_study_ids(
 
 
 def _table_row(
-    analysis: Analysis, index: int, row: TableRow, columns: dict[str, str], problems: list[Problem]
+    analysis: Analysis,
+    index: int,
+    row: TableRow,
+    columns: dict[str, str],
+    problems: list[Problem],
 ) -> RawRow:
     table = str(analysis.table)
     study = row.cells[columns["study"]]

@@ -11,7 +11,9 @@ Unit = Literal["patients", "episodes", "tumours", "centres", "reports"]
 Interval = Annotated[
     list[NumberText | Literal["NR"]],
     Field(
-        min_length=2, max_length=2, description="Lower and upper bound as printed; NR: not reached."
+        min_length=2,
+        max_length=2,
+        description="Lower and upper bound as printed; NR: not reached.",
     ),
 ]
 
@@ -31,14 +33,18 @@ def _interval_mistakes(estimate: str | None, ci: list[str] | None, what: str) ->
 class Derived(Strict):
     """How a number that no report prints was obtained."""
 
-    from_: Text = Field(alias="from", description="The printed numbers that it was derived from.")
+    from_: Text = Field(
+        alias="from", description="The printed numbers that it was derived from."
+    )
     method: Text = Field(description="How: unique_integer, sum, difference, inversion, ...")
 
 
 class Period(Strict):
     """When and where patients were recruited."""
 
-    from_: Text | None = Field(None, alias="from", description="First date, as 2019-01 or 2019.")
+    from_: Text | None = Field(
+        None, alias="from", description="First date, as 2019-01 or 2019."
+    )
     to: Text | None = Field(None, description="Last date.")
     countries: Count | None = Field(None, description="Number of countries.")
     sites: Count | None = Field(None, description="Number of centres.")
@@ -48,12 +54,15 @@ class Population(Strict):
     """Who was studied."""
 
     setting: Id | None = Field(
-        None, description="Setting in one word: relapsed_or_refractory, first_line_progression, ..."
+        None,
+        description="Setting in one word: relapsed_or_refractory, first_line_progression, ...",
     )
     note: Text | None = Field(None, description="What one word cannot say.")
     age: Text | None = Field(None, description="Age as printed or as an eligibility range.")
     patients: Count | None = Field(None, description="Number of patients.")
-    episodes: Count | None = Field(None, description="Number of episodes, where these are counted.")
+    episodes: Count | None = Field(
+        None, description="Number of episodes, where these are counted."
+    )
     refractory: Count | None = Field(None, description="Of these, refractory.")
     relapsed: Count | None = Field(None, description="Of these, relapsed or progressive.")
 
@@ -83,15 +92,21 @@ class Report(Strict):
             "review started from, or nowhere that could be checked."
         ),
     )
-    pmid: Annotated[str, Field(pattern=r"^\d{1,9}$")] | None = Field(None, description="PubMed id.")
-    url: Text | None = Field(None, description="Address where no DOI exists.")
-    seen: Literal["full_text", "abstract", "press_release", "record", "secondary", "not_seen"] = (
-        Field("abstract", description="What of it the person who extracted had before them.")
+    pmid: Annotated[str, Field(pattern=r"^\d{1,9}$")] | None = Field(
+        None, description="PubMed id."
     )
-    primary: bool = Field(False, description="Numbers are taken from here if several give them.")
+    url: Text | None = Field(None, description="Address where no DOI exists.")
+    seen: Literal[
+        "full_text", "abstract", "press_release", "record", "secondary", "not_seen"
+    ] = Field("abstract", description="What of it the person who extracted had before them.")
+    primary: bool = Field(
+        False, description="Numbers are taken from here if several give them."
+    )
     duplicate_of: Id | None = Field(None, description="Report with the same text.")
     superseded_by: Id | None = Field(None, description="Later report that replaces this one.")
-    correction: Text | None = Field(None, description="What is known of a correction or notice.")
+    correction: Text | None = Field(
+        None, description="What is known of a correction or notice."
+    )
     source: Text | None = Field(
         None,
         description="File name of the source text against which the quotes are checked verbatim.",
@@ -124,14 +139,18 @@ class ArmValue(Strict):
     events: Count | None = Field(None, description="Number with the outcome.")
     n: Count | None = Field(None, description="Number evaluated.")
     unit: Unit | None = Field(None, description="What n counts, if not the arm's unit.")
-    printed: PrintedText | None = Field(None, description="The percentage or number as printed.")
+    printed: PrintedText | None = Field(
+        None, description="The percentage or number as printed."
+    )
     estimate: NumberText | None = Field(
         None, description="Estimate (probability as a fraction, median, ...)."
     )
     ci: Interval | None = Field(None, description="Its confidence interval.")
     se: NumberText | None = Field(None, description="Its standard error.")
     mean: NumberText | None = Field(None, description="Mean.")
-    sd: NumberText | None = Field(None, description="Standard deviation (never a standard error).")
+    sd: NumberText | None = Field(
+        None, description="Standard deviation (never a standard error)."
+    )
     median: NumberText | None = Field(None, description="Median.")
     iqr: Interval | None = Field(None, description="First and third quartile.")
     range: Interval | None = Field(None, description="Minimum and maximum.")
@@ -220,7 +239,9 @@ class Result(Strict):
             mistakes.append(f"ci_level {self.ci_level} is not between 0 and 1")
         if not self.use and not self.why_not:
             mistakes.append("`use: no` needs `why_not`")
-        if self.kind == "km_probability" and any(v.events is not None for v in self.arms.values()):
+        if self.kind == "km_probability" and any(
+            v.events is not None for v in self.arms.values()
+        ):
             mistakes.append("a Kaplan-Meier probability is not a count: remove `events`")
         if self.kind == "hazard_ratio" and self.estimate and not self.contrast:
             mistakes.append("a hazard ratio needs `contrast: {numerator, denominator}`")

@@ -72,7 +72,12 @@ def read_table(path: Path, name: str) -> tuple[tuple[str, ...], tuple[TableRow, 
     except csv.Error as error:
         problems.append(
             Problem(
-                name, "CSV syntax", str(error), "valid CSV", "check quotes", reader.line_num or None
+                name,
+                "CSV syntax",
+                str(error),
+                "valid CSV",
+                "check quotes",
+                reader.line_num or None,
             )
         )
     if not problems and not rows:

@@ -22,7 +22,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def choices(known: Iterable[str], most: int = 12) -> str:
     """Known words as a reader wants them: all of a few, the first of many."""
     words = sorted(known)
-    return ", ".join(words[:most]) + (f", ... ({len(words)} in all)" if len(words) > most else "")
+    return ", ".join(words[:most]) + (
+        f", ... ({len(words)} in all)" if len(words) > most else ""
+    )
 
 
 def validate(model: type[M], document: Document) -> tuple[M | None, list[Problem]]:
@@ -33,7 +35,9 @@ def validate(model: type[M], document: Document) -> tuple[M | None, list[Problem
         return None, _problems(model, document, error)
 
 
-def _problems(model: type[BaseModel], document: Document, error: ValidationError) -> list[Problem]:
+def _problems(
+    model: type[BaseModel], document: Document, error: ValidationError
+) -> list[Problem]:
     by_place: dict[Keys, list[dict[str, Any]]] = {}
     for item in error.errors(include_url=False, include_context=True):
         by_place.setdefault(_keys(document.tree, item["loc"]), []).append(dict(item))

@@ -17,7 +17,9 @@ Keys = tuple[str | int, ...]
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEEPEST = 40
 LARGEST_FILE = 10_000_000
-LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml, where PyYAML was built with it
+LOADER = getattr(
+    yaml, "CBaseLoader", yaml.BaseLoader
+)  # libyaml, where PyYAML was built with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,9 @@ def _plain(
     lines[keys] = node.start_mark.line + 1
     if len(keys) > DEEPEST:
         problems.append(
-            Problem(name, show(keys[:3]), "deep nesting", "a flat file", "flatten it", lines[keys])
+            Problem(
+                name, show(keys[:3]), "deep nesting", "a flat file", "flatten it", lines[keys]
+            )
         )
         return None
     if isinstance(node, yaml.SequenceNode):
@@ -148,7 +152,9 @@ def _plain(
             key, line = str(key_node.value), key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 problems.append(
-                    Problem(name, show(keys), "a key that is no text", "text", "rename it", line)
+                    Problem(
+                        name, show(keys), "a key that is no text", "text", "rename it", line
+                    )
                 )
             elif key in tree:
                 problems.append(
@@ -165,7 +171,7 @@ def _plain(
                 tree[key] = _plain(value_node, (*keys, key), name, lines, problems)
                 lines[(*keys, key)] = line
         return tree
-    return None if node.style is None and node.value in NULLS else node.value
+    return None if not node.style and node.value in NULLS else node.value
 
 
 def show(keys: Keys) -> str:

@@ -1,0 +1,102 @@
+"""The review, read and checked once; what the rules ask of it."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+PACKAGE = Path(workflow.basedir) / "workflow" / "src"
+# This checkout's package, here and in the jobs, even where another one is installed.
+sys.path.insert(0, str(PACKAGE))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH", "")])
+)
+
+from evisynth.errors import InputError
+from evisynth.project import load_project
+from evisynth.sources import sources
+from evisynth.targets import unrecorded
+from snakemake.exceptions import WorkflowError
+
+if len(workflow.configfiles) > 1 or workflow.config_settings.config:
+    raise WorkflowError(
+        "A review has one configuration file: give a single --configfile and no --config; "
+        "write other settings into a copy of the file."
+    )
+CONFIG = Path(os.path.relpath((workflow.configfiles or ["config.yaml"])[0]))
+RESULTS = (CONFIG.parent / "results").as_posix()
+
+try:
+    PROJECT = load_project(CONFIG)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+ANALYSES = list(PROJECT.config.analyses)
+FORMATS = ["svg", "pdf", "png"]
+TABLES = ["studies", "reports", "arms", "results", "overlaps"]
+TARGETS = [
+    f"{RESULTS}/summary.csv",
+    *(f"{RESULTS}/evidence/{name}.csv" for name in TABLES if PROJECT.config.evidence),
+    *(
+        f"{RESULTS}/{analysis}/{name}"
+        for analysis in ANALYSES
+        for name in (
+            "effect_sizes.json",
+            "effects.csv",
+            "pooled.csv",
+            "heterogeneity.csv",
+            "fit.json",
+            "engines.csv",
+            *(
+                f"plots/{plot}.{suffix}"
+                for plot in PROJECT.analysis(analysis).plots
+                for suffix in FORMATS
+            ),
+        )
+    ),
+]
+
+# Without Snakemake's record of how a result was made, a change of it would go unnoticed.
+if workflow.is_main_process and (lost := unrecorded(TARGETS)):
+    raise WorkflowError(
+        f"{lost[0]} and {len(lost) - 1} more results are there, but not Snakemake's record of how "
+        f"they were made (.snakemake/metadata), so they cannot be trusted. Remove them to have "
+        f"them made anew: rm -r '{RESULTS}'"
+    )
+
+
+wildcard_constraints:
+    analysis="|".join(map(re.escape, ANALYSES)),
+
+
+def code(step):
+    """The script of a step and every module of the package that it imports."""
+    return sources(Path(workflow.basedir) / "workflow" / "scripts" / f"{step}.py")
+
+
+def evidence_sources(wildcards):
+    """What an analysis is selected from: one table, or the study files, or both.
+
+    Ancient, because the digest of the selected rows among the parameters says what changed.
+    """
+    return [ancient(path) for path in PROJECT.source_paths(wildcards.analysis)]
+
+
+def effects_digest(wildcards):
+    """Changes exactly when the effect sizes of an analysis may."""
+    return PROJECT.effects_digest(wildcards.analysis)
+
+
+def pooling_settings(wildcards):
+    """Model, level, caveats of an analysis, as plain builtins."""
+    return PROJECT.pooling_settings(wildcards.analysis)
+
+
+def engines_settings(wildcards):
+    """Model and level of an analysis, as plain builtins."""
+    return PROJECT.engines_settings(wildcards.analysis)
+
+
+def drawing_settings(wildcards):
+    """Title, groups and options of a plot, as plain builtins."""
+    return PROJECT.drawing_settings(wildcards.analysis)

@@ -1,0 +1,83 @@
+"""From the rows of an analysis to its pooled estimates."""
+
+
+rule effects:
+    input:
+        evidence_sources,
+        config=ancient(str(CONFIG)),
+        code=code("effects"),
+    output:
+        f"{RESULTS}/{{analysis}}/effect_sizes.json",
+    log:
+        f"{RESULTS}/logs/effects/{{analysis}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/effects/{{analysis}}.tsv"
+    group:
+        "analysis"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        digest=effects_digest,
+    script:
+        "../scripts/effects.py"
+
+
+rule pool:
+    input:
+        effects=f"{RESULTS}/{{analysis}}/effect_sizes.json",
+        code=code("pool"),
+    output:
+        effects=f"{RESULTS}/{{analysis}}/effects.csv",
+        pooled=f"{RESULTS}/{{analysis}}/pooled.csv",
+        heterogeneity=f"{RESULTS}/{{analysis}}/heterogeneity.csv",
+        fit=f"{RESULTS}/{{analysis}}/fit.json",
+    log:
+        f"{RESULTS}/logs/pool/{{analysis}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pool/{{analysis}}.tsv"
+    group:
+        "analysis"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        settings=pooling_settings,
+    script:
+        "../scripts/pool.py"
+
+
+rule engines:
+    input:
+        effects=f"{RESULTS}/{{analysis}}/effect_sizes.json",
+        code=code("engines"),
+    output:
+        f"{RESULTS}/{{analysis}}/engines.csv",
+    log:
+        f"{RESULTS}/logs/engines/{{analysis}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/engines/{{analysis}}.tsv"
+    group:
+        "analysis"
+    conda:
+        "../../envs/engines.yaml"
+    params:
+        settings=engines_settings,
+    script:
+        "../scripts/engines.py"
+
+
+rule summary:
+    input:
+        fits=expand(f"{RESULTS}/{{analysis}}/fit.json", analysis=ANALYSES),
+        code=code("summary"),
+    output:
+        f"{RESULTS}/summary.csv",
+    log:
+        f"{RESULTS}/logs/summary.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summary.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        settings=PROJECT.summary_settings(),
+    script:
+        "../scripts/summary.py"

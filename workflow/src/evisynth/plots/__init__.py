@@ -1,0 +1,1 @@
+"""Drawings: a description of each (`spec`), its look (`style`) and its drawing (`forest`)."""

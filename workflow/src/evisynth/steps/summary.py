@@ -1,0 +1,49 @@
+"""One row per analysis: what a reader wants first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evisynth.files import write_text
+from evisynth.measures import MEASURES
+from evisynth.pooling import display
+from evisynth.records import Fit
+from evisynth.tables import fit_from_json
+from evisynth.tabular import Cell, to_csv
+
+COLUMNS = (
+    "analysis title outcome measure k k_total n_total model method test estimate ci_low ci_high "
+    "pi_low pi_high p tau2 i2 level notes"
+).split()
+
+
+def write_summary(fits: Mapping[str, str], settings: Mapping[str, Any], output: str) -> None:
+    """Write summary.csv; estimates on the display scale, analyses in the order of the config."""
+    rows = [
+        _row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text)
+        for name, text in settings.items()
+    ]
+    write_text(output, to_csv(COLUMNS, rows))
+
+
+def _row(name: str, fit: Fit, text: Mapping[str, str]) -> dict[str, Cell]:
+    row: dict[str, Cell] = {
+        "analysis": name,
+        "title": text["title"],
+        "outcome": text["outcome"],
+        "measure": fit.measure,
+        "k": fit.k,
+        "k_total": fit.k_total,
+        "n_total": fit.n_total,
+        "level": fit.level,
+        "notes": "; ".join(fit.notes),
+    }
+    headline = fit.headline
+    if headline is None:
+        return row
+    shown = display(headline, MEASURES[fit.measure])
+    for key in "model method test estimate ci_low ci_high pi_low pi_high p tau2".split():
+        row[key] = getattr(shown, key)
+    i2 = next((h.i2 for h in fit.heterogeneity if h.method == headline.method), None)
+    notes = dict.fromkeys([*headline.notes, *fit.notes])
+    return {**row, "i2": i2, "notes": "; ".join(notes)}

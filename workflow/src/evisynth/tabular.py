@@ -1,0 +1,54 @@
+"""Tidy CSV and JSON with full precision, the same bytes on every run; free of numpy."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Cell = str | float | int | bool | None
+
+
+def cell(value: Cell) -> str:
+    """Text of a table cell: shortest exact number, empty for missing, true/false."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return (
+            repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
+        )
+    return str(value)
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
+    """A CSV text with LF line ends; every row has exactly these columns."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        if set(row) - set(columns):
+            raise KeyError(f"columns not announced: {sorted(set(row) - set(columns))}")
+        writer.writerow([cell(row.get(column)) for column in columns])
+    return stream.getvalue()
+
+
+def to_json(value: Any) -> str:
+    """JSON with one key per line; missing numbers are null, infinities text."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # a numpy array
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
