@@ -9,7 +9,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -29,7 +28,18 @@ from evisynth.plots.axis import (
     labels_shown,
     tick_labels,
 )
-from evisynth.plots.spec import Column, Diamond, ForestPlot, ForestRow
+from evisynth.plots.layout import (
+    MARGIN,
+    ROW,
+    Columns,
+    Heights,
+    Span,
+    Words,
+    arrange,
+    groups_of,
+    weight_text,
+)
+from evisynth.plots.spec import Diamond, ForestPlot, ForestRow
 from evisynth.plots.style import (
     DIAMOND,
     GREY,
@@ -49,10 +59,6 @@ from evisynth.plots.text import (
     Face,
     clean,
     shorten,
-    widest,
-    width,
-    wrap,
-    wrap_clauses,
 )
 
 Format = Literal["svg", "pdf", "png"]
@@ -68,15 +74,7 @@ METADATA: dict[Format, dict[str, None]] = {
     "png": {"Software": None},
 }
 
-# Inches
-MARGIN = 0.15
-ROW = 0.205
-GAP, GROUP_GAP, BLOCK_GAP = 0.13, 0.24, 0.2
-LABEL_MOST, CELL_MOST, GROUP_MOST = 2.6, 1.7, 1.6
-LEFT_LEAST = 2.9  # the lines on heterogeneity stand beneath the left columns
-PLOT_LEAST, PLOT_USUAL, PLOT_MOST = 2.4, 3.1, 4.0
-PAGE_LEAST, PAGE_MOST = 7.5, 10.0
-DIAMOND_HALF_HEIGHT = 0.07
+DIAMOND_HALF_HEIGHT = 0.07  # inches
 PIXELS_MOST = 60_000  # Agg draws less than 2**16 pixels in a direction
 
 # Points
@@ -205,7 +203,7 @@ def _draw_title(page: Page, words: Words, columns: Columns, heights: Heights) ->
 def _draw_headers(
     page: Page, plot: ForestPlot, words: Words, columns: Columns, heights: Heights
 ) -> None:
-    for number, (_, places) in enumerate(_groups(plot.column_headers_left)):
+    for number, (_, places) in enumerate(groups_of(plot.column_headers_left)):
         span = Span(columns.left[places[0]].left, columns.left[places[-1]].right)
         end = page.write_block(
             span.middle,
@@ -414,9 +412,7 @@ def _draw_arrows(
         _draw_arrow(axes, "high", y, colour, name, shown)
 
 
-def _draw_arrow(
-    axes: Axes, side: str, y: float, colour: str, name: str, shown: Range
-) -> None:
+def _draw_arrow(axes: Axes, side: str, y: float, colour: str, name: str, shown: Range) -> None:
     axes.plot(
         [shown[0] if side == "low" else shown[1]],
         [y],

@@ -1,5 +1,35 @@
 """Where everything on a forest plot goes: in inches, from the left and from the top."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from evisynth.plots.spec import Column, ForestPlot, ForestRow
+from evisynth.plots.text import (
+    ASIDE,
+    BODY,
+    BOLD,
+    HEAD,
+    NOTE,
+    Face,
+    clean,
+    shorten,
+    widest,
+    width,
+    wrap,
+    wrap_clauses,
+)
+
+MARGIN = 0.15
+ROW = 0.205
+GAP, GROUP_GAP, BLOCK_GAP = 0.13, 0.24, 0.2
+LABEL_MOST, CELL_MOST, GROUP_MOST = 2.6, 1.7, 1.6
+LEFT_LEAST = 2.9  # the lines on heterogeneity stand beneath the left columns
+PLOT_LEAST, PLOT_USUAL, PLOT_MOST = 2.4, 3.1, 4.0
+PAGE_LEAST, PAGE_MOST = 7.5, 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A column, from `left` to `right`."""
@@ -73,7 +103,6 @@ class Heights:
     page: float
 
 
-
 def arrange(plot: ForestPlot) -> tuple[Columns, Words, Heights]:
     """Decide where everything goes; inside `forest_style` only."""
     columns = _columns(plot)
@@ -118,7 +147,7 @@ def _left_widths(plot: ForestPlot) -> tuple[list[float], list[float]]:
         widths.append(max(_head(head), min(CELL_MOST, cell)))
     gaps = [
         GAP if one.group and one.group == next_one.group else GROUP_GAP
-        for one, next_one in zip(heads, heads[1:])
+        for one, next_one in pairwise(heads)
     ]
     _widen_for_groups(heads, widths, gaps)
     labels_below = [d.label for d in plot.summaries]
@@ -140,14 +169,16 @@ def _widen_for_groups(
     heads: tuple[Column, ...], widths: list[float], gaps: list[float]
 ) -> None:
     """Widen columns, in place, until the name of their group fits above them."""
-    for group, places in _groups(heads):
-        room = sum(widths[place] for place in places) + sum(gaps[place] for place in places[:-1])
+    for group, places in groups_of(heads):
+        room = sum(widths[place] for place in places) + sum(
+            gaps[place] for place in places[:-1]
+        )
         missing = min(GROUP_MOST, width(clean(group), BOLD)) - room
         for place in places:
             widths[place] += max(0.0, missing) / len(places)
 
 
-def _groups(heads: tuple[Column, ...]) -> list[tuple[str, list[int]]]:
+def groups_of(heads: tuple[Column, ...]) -> list[tuple[str, list[int]]]:
     """Names of groups, with the places of their columns."""
     runs = groupby(enumerate(heads), key=lambda item: item[1].group)
     return [(group, [place for place, _ in run]) for group, run in runs if group]
@@ -155,13 +186,17 @@ def _groups(heads: tuple[Column, ...]) -> list[tuple[str, list[int]]]:
 
 def _right_widths(plot: ForestPlot) -> list[float]:
     heads = plot.column_headers_right
-    below = [d.text for d in plot.summaries] + ([plot.prediction.text] if plot.prediction else [])
+    below = [d.text for d in plot.summaries] + (
+        [plot.prediction.text] if plot.prediction else []
+    )
     effect = max(
         _widest_cell([row.effect_text for row in plot.rows], BODY), _widest_cell(below, BOLD)
     )
     widths = [max(_head(heads[0]), min(2 * CELL_MOST, effect))]
     if len(heads) > 1:
-        weights = [weight_text(row) for row in plot.rows] + [d.weight_text for d in plot.summaries]
+        weights = [weight_text(row) for row in plot.rows] + [
+            d.weight_text for d in plot.summaries
+        ]
         widths.append(max(_head(heads[1]), _widest_cell(weights, BOLD)))
     return widths
 
@@ -174,8 +209,10 @@ def weight_text(row: ForestRow) -> str:
 def _words(plot: ForestPlot, columns: Columns) -> Words:
     whole, beside = columns.content.width, columns.text.width
     groups = [
-        wrap(clean(group), BOLD, columns.left[places[-1]].right - columns.left[places[0]].left, 2)
-        for group, places in _groups(plot.column_headers_left)
+        wrap(
+            clean(group), BOLD, columns.left[places[-1]].right - columns.left[places[0]].left, 2
+        )
+        for group, places in groups_of(plot.column_headers_left)
     ]
     half = columns.plot.width / 2 - GAP / 2
     favours: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -249,5 +286,3 @@ def _heights(plot: ForestPlot, words: Words) -> Heights:
         footer=footer,
         page=page,
     )
-
-

@@ -1,7 +1,7 @@
 """What a forest plot shows, down to the words; nothing here knows how it is drawn.
 
-Numbers are on the display scale (risk ratio, not its log; proportion as a fraction). Whatever does
-not exist is nan or the empty string, and is not drawn.
+Numbers are on the display scale (risk ratio, not its log; proportion as a fraction). Whatever
+does not exist is nan or the empty string, and is not drawn.
 """
 
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class ForestPlot:
     axis_range, ticks : None leaves the choice to the drawing.
     column_headers_left : study first, then one per text of `ForestRow.cells_left`.
     column_headers_right : effect, then weight; without the second no weights are written.
-    summaries : headline first; none where nothing was estimated, and then `no_summary` says why.
+    summaries : headline first; where nothing was estimated, `no_summary` says why.
     lines : heterogeneity and test, beside the axis.
     footer : how it was computed.
     caveats : what a reader must know before believing it; footnotes.
@@ -114,10 +114,12 @@ class ForestPlot:
 
     def __post_init__(self) -> None:
         columns = len(self.column_headers_left) - 1
-        for row in (*self.rows, *(d for d in self.summaries if d.cells_left)):
-            if len(row.cells_left) != columns:
-                raise ValueError(f"{row.label!r}: {columns} cells expected, {row.cells_left}")
+        cells = [(row.label, row.cells_left) for row in self.rows]
+        cells += [(d.label, d.cells_left) for d in self.summaries if d.cells_left]
+        for label, texts in cells:
+            if len(texts) != columns:
+                raise ValueError(f"{label!r}: {columns} cells expected, not {texts}")
         if self.axis_range is not None:
             low, high = self.axis_range
             if not low < high or (self.axis == "log" and low <= 0):
-                raise ValueError(f"axis range {self.axis_range} does not suit a {self.axis} axis")
+                raise ValueError(f"{self.axis_range} does not suit a {self.axis} axis")

@@ -51,7 +51,7 @@ def forest_style() -> Iterator[None]:
         _OURS,
     ]
     with matplotlib.style.context(look), warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes in PNG and PDF, and correctly
-        # by the reader's own fonts in SVG; neither is a reason to stop.
+        # A label in a script that the font lacks is drawn as boxes in PNG and PDF, and in the
+        # reader's own fonts in SVG; neither is a reason to stop.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield

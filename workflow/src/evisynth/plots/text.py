@@ -4,6 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
@@ -22,8 +23,8 @@ class Face:
     """A way to write: size in points, weight and slant."""
 
     size: float
-    weight: str = "normal"
-    slant: str = "normal"
+    weight: Literal["normal", "bold"] = "normal"
+    slant: Literal["normal", "italic"] = "normal"
 
     @property
     def line(self) -> float:
@@ -60,7 +61,7 @@ def _drawable(character: str) -> str:
 
 @lru_cache(maxsize=1)
 def _renderer() -> RendererAgg:
-    return RendererAgg(1, 1, DPI)
+    return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]  # not in the stubs
 
 
 def width(text: str, face: Face) -> float:
@@ -68,7 +69,8 @@ def width(text: str, face: Face) -> float:
     if not text:
         return 0.0
     font = FontProperties(size=face.size, weight=face.weight, style=face.slant)
-    pixels, _, _ = _renderer().get_text_width_height_descent(text, font, ismath=False)
+    size = _renderer().get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
+    pixels = size[0]
     return float(pixels) / DPI
 
 

@@ -1,0 +1,178 @@
+"""A change rebuilds exactly what depends on it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.review import (
+    EVIDENCE,
+    Project,
+    effects_of,
+    engines_of,
+    everything_of,
+    plots_of,
+    pooled_of,
+    study,
+)
+
+ALL = ("response", "contrast", "hazard")
+SUMMARY = {"summary.csv"}
+
+
+def test_a_run_makes_every_target(built: Project) -> None:
+    assert set(built.times()) == EVIDENCE | SUMMARY | everything_of(*ALL)
+
+
+def test_nothing_changed_nothing_runs(project: Project) -> None:
+    assert project.build() == set()
+    assert "Nothing to be done" in project.snakemake("-n").stderr
+
+
+def test_touched_files_rebuild_nothing(project: Project) -> None:
+    for name in ("config.yaml", "data/hazard.csv", "data/studies/ada.yaml"):
+        (project.folder / name).touch()
+    (project.folder / "workflow/src/evisynth/pooling.py").touch()
+    assert project.build() == set()
+
+
+def test_a_new_study_rebuilds_the_analyses_that_take_it_in(project: Project) -> None:
+    project.write("data/studies/dora.yaml", study("dora", 8, 13))
+    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+
+
+def test_a_removed_study_rebuilds_the_analyses_that_had_it(project: Project) -> None:
+    (project.folder / "data/studies/cleo.yaml").unlink()
+    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+
+
+def test_a_new_row_rebuilds_the_analysis_of_its_table(project: Project) -> None:
+    project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,0.4\ne,0.2,0.5\n")
+    assert project.build() == everything_of("hazard") | SUMMARY
+
+
+def test_two_swapped_numbers_are_noticed(project: Project) -> None:
+    project.edit("data/hazard.csv", "a,0.1,0.2\nb,0.4,0.3", "a,0.4,0.2\nb,0.1,0.3")
+    assert project.build() == everything_of("hazard") | SUMMARY
+
+
+def test_a_comment_in_a_study_file_refits_nothing(project: Project) -> None:
+    project.edit("data/studies/cleo.yaml", "study: cleo", "# a comment\n\nstudy: cleo")
+    assert project.build() == EVIDENCE
+
+
+def test_a_comment_in_the_configuration_rebuilds_nothing(project: Project) -> None:
+    project.edit("config.yaml", "analyses:", "# a comment\nanalyses:")
+    assert project.build() == set()
+
+
+def test_a_title_redraws_and_refits_nothing(project: Project) -> None:
+    project.edit("config.yaml", "title: Response, new v old", "title: New v old")
+    assert project.build() == plots_of("contrast") | SUMMARY
+
+
+def test_a_plot_option_redraws_and_refits_nothing(project: Project) -> None:
+    project.edit(
+        "config.yaml", "    measure: RR", "    measure: RR\n    forest: {sort: effect}"
+    )
+    assert project.build() == plots_of("contrast")
+
+
+def test_a_method_repools_and_keeps_the_effect_sizes(project: Project) -> None:
+    project.edit("config.yaml", "    measure: HR", "    measure: HR\n    model: {method: PM}")
+    assert project.build() == (
+        pooled_of("hazard") | engines_of("hazard") | plots_of("hazard") | SUMMARY
+    )
+
+
+def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -> None:
+    project.edit(
+        "config.yaml",
+        "  hazard:",
+        "  odds:\n    title: Odds\n    outcome: orr\n    contrast: {numerator: {treatment: new}, "
+        "denominator: {treatment: old}}\n    measure: OR\n  hazard:",
+    )
+    assert project.build() == everything_of("odds") | SUMMARY
+
+
+@pytest.mark.parametrize(
+    ("module", "rebuilt"),
+    [
+        ("plots/forest.py", plots_of(*ALL)),
+        ("engines.py", engines_of(*ALL)),
+        ("steps/summary.py", SUMMARY),
+        (
+            "heterogeneity.py",
+            pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
+        ),
+        (
+            "measures.py",
+            effects_of(*ALL) | pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
+        ),
+    ],
+)
+def test_an_edit_of_a_module_rebuilds_what_it_computes(
+    project: Project, module: str, rebuilt: set[str]
+) -> None:
+    path = project.folder / "workflow/src/evisynth" / module
+    path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
+    assert project.build() == rebuilt
+
+
+@pytest.mark.parametrize(
+    ("deleted", "rebuilt"),
+    [
+        ("contrast/plots/forest.pdf", plots_of("contrast")),
+        (
+            "hazard/fit.json",
+            pooled_of("hazard") | plots_of("hazard") | SUMMARY,
+        ),
+        ("summary.csv", SUMMARY),
+    ],
+)
+def test_a_deleted_result_is_made_again_with_what_follows(
+    project: Project, deleted: str, rebuilt: set[str]
+) -> None:
+    (project.folder / "results" / deleted).unlink()
+    assert project.build() == rebuilt
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_results_without_their_record_are_refused(project: Project, lost: str) -> None:
+    records = project.folder / ".snakemake/metadata"
+    if lost == "all":
+        shutil.rmtree(records)
+    else:
+        max(records.rglob("*"), key=lambda path: path.stat().st_mtime).unlink()
+    project.edit("data/hazard.csv", "a,0.1,0.2", "a,0.5,0.2")
+    run = project.snakemake()
+    assert run.returncode != 0
+    assert "rm -r 'results'" in run.stderr
+    shutil.rmtree(project.folder / "results")
+    assert len(project.build()) == len(EVIDENCE | SUMMARY | everything_of(*ALL))
+
+
+def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(
+    built: Project, tmp_path: Path
+) -> None:
+    other = Project(tmp_path / "elsewhere").create()
+    other.build("--cores", "1")
+    assert other.digests() == built.digests()
+
+
+def test_another_review_has_its_own_results(project: Project) -> None:
+    before = project.digests()
+    review = project.folder / "reviews/second"
+    (review / "data").mkdir(parents=True)
+    shutil.copy(project.folder / "data/hazard.csv", review / "data")
+    project.write(
+        "reviews/second/config.yaml",
+        "review: {title: Second, question: And this?}\nanalyses:\n  hazard:\n    title: Hazard\n"
+        "    table: data/hazard.csv\n    columns: {study: study, yi: yi, sei: sei}\n"
+        "    measure: HR\n",
+    )
+    run = project.snakemake("--configfile", "reviews/second/config.yaml")
+    assert run.returncode == 0, run.stderr
+    assert (review / "results/hazard/pooled.csv").exists()
+    assert not (review / "results/evidence").exists()
+    assert project.digests() == before
+    assert project.build() == set()

@@ -1,0 +1,592 @@
+"""From estimates to the words and numbers of a forest plot; nothing is drawn here.
+
+Numbers are set as journals set them: a true minus sign, ``p < 0.001``, intervals in brackets.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from evisynth.measures import MEASURES
+from evisynth.menus import PREDICTION, TAU2, TESTS
+from evisynth.plots.spec import (
+    Column,
+    Diamond,
+    Favours,
+    ForestPlot,
+    ForestRow,
+    PredictionBar,
+)
+from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
+
+Formatter = Callable[[float], str]
+
+MINUS = "\N{MINUS SIGN}"
+NOT_ESTIMABLE = "Not estimable"
+FOOTNOTE_SIGNS = "*†‡§¶"
+
+
+@dataclass(frozen=True, slots=True)
+class DrawingOptions:
+    """How the forest plot looks: the options of the configuration as plain values."""
+
+    axis: tuple[float, float] | None = None
+    ticks: tuple[float, ...] | None = None
+    favours: tuple[str, str] | None = None
+    sort: Literal["as_given", "label", "effect", "weight"] = "as_given"
+    show_common: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisText:
+    """What the analysis is called, and what its reviewer says of it.
+
+    Attributes
+    ----------
+    outcome : name of the outcome, for the axis and the line under the title.
+    higher_is : whether a value above no effect is good for patients.
+    numerator, denominator : names of the two groups; empty for single arms.
+    level : confidence level of the studies' intervals, as a fraction.
+    why_not : why nothing is pooled; empty where it is.
+    notes : caveats of the reviewer.
+    """
+
+    title: str
+    outcome: str = ""
+    higher_is: Literal["good", "bad", "neither"] = "neither"
+    numerator: str = ""
+    denominator: str = ""
+    level: float = 0.95
+    why_not: str = ""
+    notes: tuple[str, ...] = ()
+    options: DrawingOptions = field(default_factory=DrawingOptions)
+
+
+# What readers call the measures; on ratios the analysis works with logs, the reader does not.
+EFFECT_NAMES: dict[str, str] = {
+    "PR": "Proportion",
+    "PLN": "Proportion",
+    "PLO": "Proportion",
+    "PAS": "Proportion",
+    "OR": "Odds ratio",
+    "RR": "Risk ratio",
+    "RD": "Risk difference",
+    "MD": "Mean difference",
+    "SMD": "Std. mean difference",
+    "GEN": "Effect",
+    "HR": "Hazard ratio",
+}
+
+TEST_WORDS: dict[str, str] = {
+    "z": "Wald (normal)",
+    "knha": "Knapp–Hartung",
+    "adhoc": "Knapp–Hartung, never below Wald’s standard error",
+}
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+
+def decimal(value: float, digits: int) -> str:
+    """`value` with `digits` decimals and a true minus sign; empty for nan."""
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "∞" if value > 0 else MINUS + "∞"
+    if abs(value) >= 1e7:
+        return _scientific(value)
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")  # minus nought says nothing
+    return text.replace("-", MINUS)
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".replace("-", MINUS).split("e")
+    power = str(int(exponent.replace("+", ""))).translate(
+        str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+    )
+    return f"{mantissa}×10{power}"
+
+
+def ratio(value: float) -> str:
+    """A ratio with 2 decimals; a positive one never reads as nought."""
+    if 0 < value < 0.005:
+        return "<0.01"
+    return decimal(value, 2 if value < 10_000 else 0)
+
+
+def percent(value: float) -> str:
+    """A fraction in per cent with 1 decimal, without the sign."""
+    return decimal(100 * value, 1)
+
+
+def difference_digits(half_widths: Iterable[float]) -> int:
+    """Decimals that show 2 significant digits of the typical half-width; 0 to 6."""
+    finite = [half for half in half_widths if math.isfinite(half) and half > 0]
+    if not finite:
+        return 2
+    return min(max(1 - math.floor(math.log10(float(np.median(finite)))), 0), 6)
+
+
+def p_text(p: float) -> str:
+    """``p = 0.03``, ``p < 0.001``; three decimals below 0.01 and where two would hide 0.05."""
+    if math.isnan(p):
+        return ""
+    if p < 0.001:
+        return "p < 0.001"
+    if p > 0.99:
+        return "p > 0.99"
+    close = p < 0.0095 or 0.045 <= p < 0.055
+    return f"p = {p:.3f}" if close else f"p = {p:.2f}"
+
+
+def tau2_text(value: float) -> str:
+    """A variance: 2 decimals, more where these would hide it."""
+    if value == 0:
+        return "0"
+    if 0 < value < 0.0001:
+        return "<0.0001"
+    return decimal(value, 2 if value >= 0.095 else 1 - math.floor(math.log10(value)))
+
+
+def interval(low: float, high: float, number: Formatter) -> str:
+    """``[0.13, 1.26]``; empty where an end is unknown."""
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def with_interval(estimate: float, low: float, high: float, number: Formatter) -> str:
+    """``0.41 [0.13, 1.26]``."""
+    return f"{number(estimate)} {interval(low, high, number)}".rstrip()
+
+
+def level_text(level: float) -> str:
+    """``95%``."""
+    return f"{100 * level:.6g}%"
+
+
+def formatter(measure: str, effects: EffectSizes) -> Formatter:
+    """How estimates of this measure are written."""
+    axis = MEASURES[measure].axis
+    if axis == "log":
+        return ratio
+    if axis == "proportion":
+        return percent
+    halves = (effects.ci_high - effects.ci_low) / 2
+    digits = 2 if measure in ("SMD", "RD") else difference_digits(halves.tolist())
+    return lambda value: decimal(value, digits)
+
+
+# --- columns -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumn:
+    """A column of raw numbers: its head, the arm that it belongs to, and its texts."""
+
+    head: str
+    texts: tuple[str, ...]
+    group: str = ""
+    total: str = ""
+
+
+def raw_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, ...]:
+    """Columns between the study and the plot, as the measure's raw numbers allow."""
+    raw = effects.raw
+    if "xi" in raw:
+        return (_counts("Events", raw["xi"], effects), _counts("Total", raw["ni"], effects))
+    groups = text.numerator or "Group 1", text.denominator or "Group 2"
+    if "ai" in raw:
+        return _two_by_two(effects, groups)
+    if "m1i" in raw:
+        return _two_means(effects, groups)
+    if MEASURES[effects.measure].axis == "log":
+        return _estimates(effects, f"log {effects.measure}")
+    return _estimates(effects, "Estimate")
+
+
+def _counts(head: str, counts: Floats, effects: EffectSizes, group: str = "") -> RawColumn:
+    pooled = counts[effects.pooled]
+    total = decimal(float(pooled.sum()), 0) if pooled.size else ""
+    return RawColumn(head, tuple(_count(count) for count in counts.tolist()), group, total)
+
+
+def _count(value: float) -> str:
+    """A count; one that is not whole (person-years, an effective size) keeps a decimal."""
+    return decimal(value, 0 if math.isnan(value) or float(value).is_integer() else 1)
+
+
+def _two_by_two(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
+    raw = effects.raw
+    n1i = raw["n1i"] if "n1i" in raw else raw["ai"] + raw["bi"]
+    n2i = raw["n2i"] if "n2i" in raw else raw["ci"] + raw["di"]
+    return (
+        _counts("Events", raw["ai"], effects, groups[0]),
+        _counts("Total", n1i, effects, groups[0]),
+        _counts("Events", raw["ci"], effects, groups[1]),
+        _counts("Total", n2i, effects, groups[1]),
+    )
+
+
+def _two_means(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
+    raw = effects.raw
+    digits = difference_digits([*raw["sd1i"].tolist(), *raw["sd2i"].tolist()])
+
+    def numbers(head: str, values: Floats, group: str) -> RawColumn:
+        return RawColumn(head, tuple(decimal(v, digits) for v in values.tolist()), group)
+
+    return (
+        numbers("Mean", raw["m1i"], groups[0]),
+        numbers("SD", raw["sd1i"], groups[0]),
+        _counts("Total", raw["n1i"], effects, groups[0]),
+        numbers("Mean", raw["m2i"], groups[1]),
+        numbers("SD", raw["sd2i"], groups[1]),
+        _counts("Total", raw["n2i"], effects, groups[1]),
+    )
+
+
+def _estimates(effects: EffectSizes, head: str) -> tuple[RawColumn, ...]:
+    """Estimate and standard error on the analysis scale, as RevMan's inverse variance."""
+    digits = max(2, difference_digits(effects.sei.tolist()))
+    yi = tuple(decimal(value, digits) for value in effects.yi.tolist())
+    sei = tuple(decimal(value, digits) for value in effects.sei.tolist())
+    return RawColumn(head, yi), RawColumn("SE", sei)
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def study_effects(effects: EffectSizes) -> Floats:
+    """Effect per study on the display scale.
+
+    A proportion is shown as counted, not as corrected for the analysis: the exact interval of
+    0/8 belongs to 0 %, and an added half would move the square and not the interval.
+    """
+    shown = np.asarray(MEASURES[effects.measure].back(effects.yi), dtype=float)
+    if MEASURES[effects.measure].axis != "proportion" or "xi" not in effects.raw:
+        return shown
+    xi, ni = effects.raw["xi"], effects.raw["ni"]
+    counted = np.divide(xi, ni, out=np.full_like(shown, np.nan), where=ni > 0)
+    return np.where(np.isfinite(counted), counted, shown)
+
+
+def footnote_marks(notes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Marks per row, and the footnotes: one sign for each different note (``;``-joined)."""
+    parts = [[part.strip() for part in note.split(";") if part.strip()] for note in notes]
+    different = list(dict.fromkeys(part for row in parts for part in row))
+    signs = {note: footnote_sign(place) for place, note in enumerate(different)}
+    marks = tuple(" ".join(signs[part] for part in dict.fromkeys(row)) for row in parts)
+    return marks, tuple(f"{signs[note]} {note}" for note in different)
+
+
+def footnote_sign(place: int) -> str:
+    """``* † ‡ § ¶ ** ††`` ..., the usual order."""
+    rounds, sign = divmod(place, len(FOOTNOTE_SIGNS))
+    return FOOTNOTE_SIGNS[sign] * (rounds + 1)
+
+
+def order(effects: EffectSizes, shown: Floats, weights: Floats, sort: str) -> list[int]:
+    """Order of the rows; those without the number to sort by come last."""
+    keys: dict[str, Callable[[int], tuple[bool, float | str]]] = {
+        "as_given": lambda i: (False, float(i)),
+        "label": lambda i: (False, (effects.label[i] or effects.study[i]).casefold()),
+        "effect": lambda i: (math.isnan(shown[i]), _zero_if_nan(float(shown[i]))),
+        "weight": lambda i: (math.isnan(weights[i]), -_zero_if_nan(float(weights[i]))),
+    }
+    return sorted(range(len(effects.study)), key=keys[sort])
+
+
+def _zero_if_nan(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
+
+
+def _rows(
+    effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
+) -> tuple[ForestRow, ...]:
+    shown, number = study_effects(effects), formatter(effects.measure, effects)
+    marks, _ = footnote_marks(effects.notes)
+    weights = fit.weights
+
+    def row(i: int) -> ForestRow:
+        effect, low, high = (float(x[i]) for x in (shown, effects.ci_low, effects.ci_high))
+        words = with_interval(effect, low, high, number) or _no_effect(effects, i)
+        return ForestRow(
+            label=effects.label[i] or effects.study[i],
+            cells_left=tuple(column.texts[i] for column in columns),
+            effect=effect,
+            low=low,
+            high=high,
+            weight=float(weights[i]) if effects.included[i] else math.nan,
+            effect_text=words,
+            pooled=effects.included[i],
+            reason=_reason(effects, i),
+            mark=marks[i],
+        )
+
+    return tuple(row(i) for i in order(effects, shown, weights, text.options.sort))
+
+
+def _no_effect(effects: EffectSizes, i: int) -> str:
+    """Words for a row without an effect: nothing to say where it brought no numbers."""
+    brought = any(math.isfinite(float(values[i])) for values in effects.raw.values())
+    return NOT_ESTIMABLE if brought else "–"
+
+
+def _reason(effects: EffectSizes, i: int) -> str:
+    if effects.included[i]:
+        return ""
+    return f"Not pooled: {effects.reason[i]}" if effects.reason[i] else "Not pooled"
+
+
+# --- summaries -----------------------------------------------------------------------------------
+
+
+def shown_estimates(fit: Fit, text: AnalysisText) -> tuple[Estimate, ...]:
+    """The estimates that get a diamond: the headline, then the common effect."""
+    if text.why_not:
+        return ()
+    headline = fit.headline
+    common = [e for e in fit.estimates if e.model == "common"]
+    wanted = [headline] if headline else []
+    if text.options.show_common and common and (not headline or headline.model != "common"):
+        wanted.append(common[0])
+    return tuple(e for e in wanted if _estimable(e))
+
+
+def _estimable(estimate: Estimate) -> bool:
+    return all(map(math.isfinite, (estimate.estimate, estimate.ci_low, estimate.ci_high)))
+
+
+def no_summary(fit: Fit, text: AnalysisText) -> str:
+    """Why there is no pooled estimate; empty where there is one."""
+    if text.why_not:
+        return f"Not pooled: {text.why_not}"
+    headline = fit.headline
+    if headline and _estimable(headline):
+        return ""
+    said = (*(headline.notes if headline else ()), *fit.notes)
+    if said:
+        return "Not estimable: " + "; ".join(dict.fromkeys(said))
+    if fit.k == 0:
+        return "Not estimable: no study could be pooled."
+    if fit.k == 1:
+        return "Not pooled: a single study, whose own result is shown."
+    return "Not estimable."
+
+
+def _diamonds(
+    effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
+) -> tuple[Diamond, ...]:
+    back, number = _scalar_back(fit.measure), formatter(fit.measure, effects)
+    totals = tuple(column.total for column in columns)
+    diamonds = []
+    for place, one in enumerate(shown_estimates(fit, text)):
+        estimate, low, high = (back(x) for x in (one.estimate, one.ci_low, one.ci_high))
+        first = place == 0
+        diamonds.append(
+            Diamond(
+                label=f"{one.model.capitalize()} effect"
+                + ("s" if one.model == "random" else ""),
+                estimate=estimate,
+                low=low,
+                high=high,
+                text=with_interval(estimate, low, high, number),
+                kind="random" if one.model == "random" else "common",
+                weight_text="100.0%" if first and one.headline else "",
+                cells_left=totals if first and any(totals) else (),
+            )
+        )
+    return tuple(diamonds)
+
+
+def _scalar_back(measure: str) -> Callable[[float], float]:
+    back = MEASURES[measure].back
+    return lambda value: float(back(np.array([value]))[0])
+
+
+def _prediction(effects: EffectSizes, fit: Fit, text: AnalysisText) -> PredictionBar | None:
+    headline = fit.headline
+    if not headline or text.why_not or math.isnan(headline.pi_low + headline.pi_high):
+        return None
+    back = _scalar_back(fit.measure)
+    low, high = back(headline.pi_low), back(headline.pi_high)
+    return PredictionBar(
+        label=f"{level_text(fit.level)} prediction interval ({fit.prediction})",
+        low=low,
+        high=high,
+        text=interval(low, high, formatter(fit.measure, effects)),
+    )
+
+
+# --- sentences -----------------------------------------------------------------------------------
+
+
+def heterogeneity_line(found: Heterogeneity) -> str:
+    """``Heterogeneity: τ² = 0.31 (0.12 to 1.11), Q = ..., df = ... (p ...), I² = ...``."""
+    parts = []
+    if math.isfinite(found.tau2):
+        between = _to(found.tau2_low, found.tau2_high, tau2_text)
+        parts.append(f"τ² = {tau2_text(found.tau2)}{between}".replace("= <", "< "))
+    if math.isfinite(found.q):
+        p = f" ({p_text(found.q_p)})" if math.isfinite(found.q_p) else ""
+        parts.append(f"Q = {decimal(found.q, 2)}, df = {found.q_df}{p}")
+    if math.isfinite(found.i2):
+        between = _to(found.i2_low, found.i2_high, lambda value: decimal(value, 1))
+        parts.append(f"I² = {decimal(found.i2, 1)}%{between}")
+    return "Heterogeneity: " + ", ".join(parts) if parts else ""
+
+
+def _to(low: float, high: float, number: Formatter) -> str:
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f" ({number(low)} to {number(high)})"
+
+
+def test_line(estimate: Estimate, null: float | None) -> str:
+    """``Test for overall effect: t = −3.95, df = 12 (p = 0.002)``; empty without a null value."""
+    if null is None or not math.isfinite(estimate.statistic):
+        return ""
+    statistic = decimal(estimate.statistic, 2)
+    if math.isnan(estimate.df):
+        return f"Test for overall effect: z = {statistic} ({p_text(estimate.p)})"
+    df = f"{estimate.df:.6g}"
+    return f"Test for overall effect: t = {statistic}, df = {df} ({p_text(estimate.p)})"
+
+
+def favours(measure: str, text: AnalysisText) -> Favours | None:
+    """Words under the axis: as asked for, else from the direction of the outcome and the arms."""
+    if MEASURES[measure].null is None:
+        return None
+    if text.options.favours is not None:
+        return Favours(*text.options.favours)
+    if text.higher_is == "neither" or not text.numerator or not text.denominator:
+        return None
+    better_above, better_below = text.numerator, text.denominator
+    if text.higher_is == "bad":
+        better_above, better_below = better_below, better_above
+    return Favours(left=f"Favours {better_below}", right=f"Favours {better_above}")
+
+
+def subtitle(fit: Fit, text: AnalysisText) -> str:
+    """``Objective response · 4 of 5 studies pooled, n = 117``."""
+    studies = _plural(fit.k_total, "study", "studies")
+    if text.why_not:
+        counted = f"{studies}, not pooled"
+    elif fit.k < fit.k_total:
+        counted = f"{fit.k} of {studies} pooled"
+    else:
+        counted = studies
+    if fit.k and math.isfinite(fit.n_total) and fit.n_total > 0:
+        counted += f", n = {fit.n_total:,.0f}"
+    return f"{text.outcome} · {counted}" if text.outcome else counted
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def axis_label(measure: str, text: AnalysisText) -> str:
+    """``Risk ratio (log scale)``; for proportions the outcome itself."""
+    name, axis = EFFECT_NAMES[measure], MEASURES[measure].axis
+    if axis == "proportion":
+        return text.outcome or name
+    return f"{name} (log scale)" if axis == "log" else name
+
+
+def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...]:
+    """How the drawing was computed and how to read it."""
+    estimates = shown_estimates(fit, text)
+    lines = []
+    if estimates and estimates[0].headline:
+        lines.append(f"{_model_words(estimates[0], fit)}.")
+    marks = []
+    if MEASURES[effects.measure].axis == "proportion" and "xi" in effects.raw:
+        marks.append(f"{level_text(text.level)} CI of studies: exact (Clopper–Pearson)")
+    if bool(np.isfinite(fit.weights[effects.pooled]).any()):
+        marks.append("area of squares: weight")
+    if not all(effects.included):
+        marks.append("grey, hollow: shown, not pooled")
+    if marks:
+        lines.append(_sentence("; ".join(marks)))
+    return tuple(lines)
+
+
+def _model_words(estimate: Estimate, fit: Fit) -> str:
+    level = level_text(fit.level)
+    test = TEST_WORDS.get(estimate.test, TESTS[estimate.test])
+    if estimate.model == "common":
+        return f"Common effect, inverse variance; {level} CI: {test}"
+    words = f"Random effects, inverse variance; τ²: {estimate.method} ({TAU2[estimate.method]})"
+    words += f"; {level} CI: {test}"
+    if math.isfinite(estimate.pi_low):
+        words += f"; prediction interval {fit.prediction}: {PREDICTION[fit.prediction]}"
+    return words
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:].removesuffix(".") + "."
+
+
+def caveats(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...]:
+    """Footnotes of rows, then every note of the reviewer and of the pooling, each once."""
+    _, footnotes = footnote_marks(effects.notes)
+    said = no_summary(fit, text)
+    notes = [*text.notes, *fit.notes]
+    notes += [note for estimate in shown_estimates(fit, text) for note in estimate.notes]
+    notes += [note for found in fit.heterogeneity[:1] for note in found.notes]
+    return (*footnotes, *(note for note in dict.fromkeys(notes) if note not in said))
+
+
+# --- the whole ---------------------------------------------------------------------------------
+
+
+def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlot:
+    """Describe the forest plot of one analysis."""
+    measure, columns = MEASURES[effects.measure], raw_columns(effects, text)
+    diamonds = _diamonds(effects, fit, text, columns)
+    return ForestPlot(
+        title=text.title,
+        subtitle=subtitle(fit, text),
+        axis=measure.axis,
+        null=None if measure.null is None else _scalar_back(effects.measure)(measure.null),
+        axis_label=axis_label(effects.measure, text),
+        column_headers_left=_left_heads(columns),
+        column_headers_right=_right_heads(effects, fit, text),
+        rows=_rows(effects, fit, text, columns),
+        summaries=diamonds,
+        no_summary=no_summary(fit, text),
+        prediction=_prediction(effects, fit, text),
+        axis_range=text.options.axis,
+        ticks=text.options.ticks,
+        favours=favours(effects.measure, text),
+        lines=_lines(fit, text, measure.null),
+        footer=footer(effects, fit, text),
+        caveats=caveats(effects, fit, text),
+    )
+
+
+def _left_heads(columns: tuple[RawColumn, ...]) -> tuple[Column, ...]:
+    return (
+        Column(("Study",)),
+        *(Column((column.head,), column.group) for column in columns),
+    )
+
+
+def _right_heads(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[Column, ...]:
+    unit = ", %" if MEASURES[effects.measure].axis == "proportion" else ""
+    interval_head = f"[{level_text(text.level)} CI]"
+    effect = Column((EFFECT_NAMES[effects.measure] + unit, interval_head))
+    weighted = bool(np.isfinite(fit.weights[effects.pooled]).any())
+    return (effect, Column(("Weight",))) if weighted else (effect,)
+
+
+def _lines(fit: Fit, text: AnalysisText, null: float | None) -> tuple[str, ...]:
+    lines = [heterogeneity_line(fit.heterogeneity[0])] if fit.heterogeneity else []
+    shown = shown_estimates(fit, text)
+    lines += [test_line(shown[0], null)] if shown else []
+    return tuple(line for line in lines if line) if not text.why_not else ()

@@ -1,0 +1,377 @@
+"""The JSON schemas and the reference pages, written from the models of the input files.
+
+``python -m evisynth.reference`` writes them; with ``--check`` it shows differences and fails.
+"""
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from evisynth.config import AnalysisId, Config, RelativePath
+from evisynth.menus import FIELDS, MEASURES, PLOTS, PREDICTION, TAU2, TESTS
+from evisynth.schema import Id, NumberText, OneOrMore, PrintedText, Text
+from evisynth.studyfile import Interval, OutcomesFile, StudyFile
+
+ROOT = Path(__file__).resolve().parents[3]
+
+MINIMAL_STUDY = """\
+study: mystudy-2027
+design: single_arm
+reports: [{id: me-2027, doi: 10.1000/xyz, kind: journal_article}]
+arms: [{id: all, n: 20, unit: patients, treatment: anti_gd2_chemo}]
+results:
+  - outcome: orr
+    arms: {all: {events: 8, n: 20, printed: "40%"}}
+    report: me-2027
+    quote: "Eight of 20 patients (40%) responded"
+"""
+
+MINIMAL_CONFIG = """\
+review: {title: My review, question: How many patients respond?}
+evidence: {studies: data/studies, outcomes: data/outcomes.yaml}
+analyses:
+  response:
+    title: Objective response
+    outcome: orr
+    arms: {treatment: anti_gd2_chemo}
+    measure: PLO
+"""
+
+MINIMAL_OUTCOMES = """\
+outcomes:
+  orr:
+    label: Objective response
+    definition: Complete or partial response at best, by the criteria of the study.
+    higher_is: good
+"""
+
+STUDY_PAGE = """\
+# The study file
+
+One YAML file per study, that is per set of patients, however many reports there are about it.
+The file lies in the folder that `evidence.studies` of the configuration names, and its `study`
+is the name under which the configuration knows it. This is enough:
+
+```yaml
+{study}```
+
+Everything else is optional. Three habits help:
+
+- Numbers are written as the report prints them: `printed: "0.050"`, `p: "<.001"`. They are read
+  as text, with or without quotes, so that no zero, sign or `%` is lost.
+- Every number has its `quote`, verbatim, and the `report` that prints it.
+- A number that no report prints has `derived`, and one that must not be used has `use: no` with
+  `why_not`.
+
+An editor with YAML support completes and checks the keys after this first line (the path is
+relative to the file):
+
+```yaml
+# yaml-language-server: $schema=../../workflow/schemas/study.schema.json
+```
+
+The schema knows the keys and the types. What else is checked (order of bounds, events above n,
+reports and arms that exist) is said when the workflow reads the file, all mistakes at once. In
+the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them; a
+map is `key: value` lines.
+"""
+
+OUTCOMES_INTRODUCTION = """
+# The outcomes file
+
+`evidence.outcomes` of the configuration names the file that defines the outcomes:
+
+```yaml
+{outcomes}```
+
+Its schema is `workflow/schemas/outcomes.schema.json`.
+"""
+
+CONFIG_PAGE = """\
+# The configuration
+
+`config.yaml` says what the review asks, where its evidence lies and which analyses to make.
+Paths are relative to the file. This is enough:
+
+```yaml
+{config}```
+
+Another review is another file in a folder of its own:
+`snakemake --configfile path/config.yaml`. An analysis takes its numbers from study files
+(`outcome` with `arms` or `contrast`) or from a CSV table (`table` with `columns`).
+
+In the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them
+(small letters for an analysis, which names a folder); a map is `key: value` lines. An editor with
+YAML support completes and checks the keys after this first line:
+
+```yaml
+# yaml-language-server: $schema=workflow/schemas/config.schema.json
+```
+"""
+
+
+class EditorSchema(GenerateJsonSchema):
+    """JSON schema of a file as an editor sees it.
+
+    We read every scalar as text, so that ``year: 2019`` and ``use: no`` need no quotes; an
+    editor sees a number and, by the version of YAML, a truth value or a word.
+    """
+
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """Text may look like a number."""
+        return {**super().str_schema(schema), "type": ["string", "number"]}
+
+    def bool_schema(self, schema: core_schema.BoolSchema) -> JsonSchemaValue:
+        """Truth values may be words."""
+        return {"enum": [True, False, "yes", "no"]}
+
+    def function_before_schema(
+        self, schema: core_schema.BeforeValidatorFunctionSchema
+    ) -> JsonSchemaValue:
+        """Where one or more are allowed, one needs no list."""
+        inner = super().function_before_schema(schema)
+        if schema["function"]["function"] is OneOrMore.func:
+            return {"anyOf": [inner, inner["items"]]}
+        return inner
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Titles would repeat the keys."""
+        return False
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Give the schema of a whole file."""
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **model.model_json_schema(schema_generator=EditorSchema),
+    }
+
+
+def _shape(kind: Any) -> dict[str, Any]:
+    return _bare(TypeAdapter(kind).json_schema(schema_generator=EditorSchema))
+
+
+def _bare(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key not in ("description", "default")}
+
+
+NAMES = [
+    (_shape(Id), "id"),
+    (_shape(AnalysisId), "id in small letters"),
+    (_shape(Text), "text"),
+    (_shape(RelativePath), "path"),
+    (_shape(NumberText), "number, kept as text"),
+    (_shape(PrintedText), "number as printed"),
+    (_shape(Interval), "interval: `[low, high]`"),
+]
+
+WORDS = {
+    "Measures": MEASURES,
+    "Methods (estimators of τ²)": TAU2,
+    "Tests": TESTS,
+    "Prediction intervals": PREDICTION,
+    "Plots": PLOTS,
+    "Columns of a table": FIELDS,
+}
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _heading(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+
+
+def _link(heading: str) -> str:
+    return f"[{heading}](#{_anchor(heading)})"
+
+
+def _one_of(words: list[Any]) -> str:
+    for heading, menu in WORDS.items():
+        if set(words) == set(menu):
+            return _link(heading)
+    listed = ", ".join(f"`{word}`" for word in words)
+    return listed if len(words) == 1 else f"one of {listed}"
+
+
+def _bounds(node: dict[str, Any]) -> str:
+    said = {"minimum": "from", "exclusiveMinimum": "above", "exclusiveMaximum": "and below"}
+    parts = [f"{word} {node[key]}" for key, word in said.items() if node.get(key)]
+    if 0 < node.get("maximum", 0) < 10**9:
+        parts.append(f"to {node['maximum']}")
+    return "".join(f" {part}" for part in parts)
+
+
+def _type(node: dict[str, Any]) -> str:
+    """Say in words what a node of the schema accepts."""
+    named = [name for shape, name in NAMES if shape == _bare(node)]
+    if named:
+        return named[0]
+    if "$ref" in node:
+        return _link(_heading(node["$ref"].rpartition("/")[2]))
+    if "anyOf" in node:
+        options = [_type(option) for option in node["anyOf"] if option.get("type") != "null"]
+        return " or ".join(options)
+    if node.get("enum") == [True, False, "yes", "no"]:
+        return "`yes` or `no`"
+    if "enum" in node or "const" in node:
+        return _one_of(node.get("enum") or [node["const"]])
+    if node["type"] == "array":
+        return f"list of {_type(node['items'])}"
+    if node["type"] == "object":
+        values = node.get("additionalProperties") or next(
+            iter(node["patternProperties"].values())
+        )
+        return f"map from {_keys(node)} to {_type(values)}"
+    words = {"integer": "whole number", "number": "number"}
+    return words.get(str(node["type"]), "text") + _bounds(node)
+
+
+def _keys(node: dict[str, Any]) -> str:
+    names = node.get("propertyNames", {})
+    if "enum" in names:
+        return _one_of(names["enum"])
+    return "id" if "patternProperties" in node or "pattern" in names else "text"
+
+
+def _default(key: str, node: dict[str, Any], required: list[str]) -> str:
+    if key in required:
+        return "**required**"
+    value = node.get("default")
+    if isinstance(value, bool):
+        return "`yes`" if value else "`no`"
+    if isinstance(value, list) and value:
+        return f"`[{', '.join(map(str, value))}]`"
+    # the defaults of a nested section are in its own table
+    return "" if value in (None, "") or isinstance(value, dict | list) else f"`{value}`"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in lines
+    )
+
+
+def _section(model: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"`{key}`",
+            _type(node),
+            _default(key, node, model.get("required", [])),
+            node["description"],
+        )
+        for key, node in model["properties"].items()
+    ]
+    return f"{model['description']}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}\n"
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Names of the models that a part of the schema names, in order."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"].rpartition("/")[2]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def sections(model: type[BaseModel]) -> str:
+    """Give the tables of a file's model: the top level first, then in the order of its keys."""
+    schema = json_schema(model)
+    order: list[str] = []
+    todo = list(_references(schema["properties"]))
+    while todo:
+        name = todo.pop(0)
+        if name not in order:
+            order.append(name)
+            todo = [*_references(schema["$defs"][name]["properties"]), *todo]
+    text = f"\n## {_heading(model.__name__)}\n\n{_section(schema)}"
+    for name in order:
+        text += f"\n## {_heading(name)}\n\n{_section(schema['$defs'][name])}"
+    return text
+
+
+def words() -> str:
+    """Give the tables of the words that the configuration may use."""
+    text = ""
+    for heading, menu in WORDS.items():
+        rows = [(f"`{word}`", meaning) for word, meaning in menu.items()]
+        text += f"\n## {heading}\n\n{_table(('word', 'meaning'), rows)}\n"
+    return text
+
+
+NOTE = "\n<!-- Written by `python -m evisynth.reference` from the models; edit those. -->\n"
+
+
+def expected() -> dict[Path, str]:
+    """Give every file that this module writes, relative to the repository, with its content."""
+    models: dict[str, type[BaseModel]] = {
+        "study": StudyFile,
+        "config": Config,
+        "outcomes": OutcomesFile,
+    }
+    files = {
+        Path(f"workflow/schemas/{name}.schema.json"): json.dumps(
+            json_schema(model), indent=2, ensure_ascii=False
+        )
+        + "\n"
+        for name, model in models.items()
+    }
+    files[Path("docs/study-file.md")] = (
+        STUDY_PAGE.format(study=MINIMAL_STUDY)
+        + NOTE
+        + sections(StudyFile)
+        + OUTCOMES_INTRODUCTION.format(outcomes=MINIMAL_OUTCOMES)
+        + sections(OutcomesFile)
+    )
+    files[Path("docs/config.md")] = (
+        CONFIG_PAGE.format(config=MINIMAL_CONFIG) + NOTE + sections(Config) + words()
+    )
+    return files
+
+
+def differences(root: Path = ROOT) -> str:
+    """Show how the files below `root` differ from what they should be; empty if they do not."""
+    text = ""
+    for path, new in expected().items():
+        file = root / path
+        old = file.read_text(encoding="utf-8") if file.exists() else ""
+        lines = difflib.unified_diff(
+            old.splitlines(keepends=True),
+            new.splitlines(keepends=True),
+            f"{path}",
+            "the models",
+        )
+        text += "".join(lines)
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or compare them with ``--check``."""
+    if arguments == ["--check"]:
+        found = differences()
+        if found:
+            print(found)
+            print("out of step: run python -m evisynth.reference")
+        return 1 if found else 0
+    for path, text in expected().items():
+        file = ROOT / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
