@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "envs/requirements.txt").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 ENTRY = re.compile(
-    r"^(?P<requirement>\S[^\\]*?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n?)+)", re.M
+    r"^(?P<requirement>\S[^\\]*?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n?)+)", re.MULTILINE
 )
 ENTRIES = [(Requirement(m["requirement"]), m["hashes"]) for m in ENTRY.finditer(LOCK)]
 

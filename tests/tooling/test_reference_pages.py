@@ -1,5 +1,7 @@
 """The published schemas and reference pages say what the models say."""
 
+import re
+
 import jsonschema
 import pytest
 import yaml
@@ -18,7 +20,7 @@ MINIMAL = {
 
 
 class EditorLoader(yaml.SafeLoader):
-    """YAML 1.2 as editors read it: `no` is a word and 2019-01-02 is no date."""
+    """YAML 1.2 as editors read it: `no` is a word, `true` is not, and 2019-01-02 is no date."""
 
 
 EditorLoader.yaml_implicit_resolvers = {
@@ -27,11 +29,14 @@ EditorLoader.yaml_implicit_resolvers = {
     ]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+EditorLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), ["t", "f"]
+)
 
 
 def mistakes(name, text):
     schema = reference.json_schema(MODELS[name])
-    content = yaml.load(text, EditorLoader)  # noqa: S506 - a subclass of SafeLoader
+    content = yaml.load(text, EditorLoader)
     return [
         error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(content)
     ]

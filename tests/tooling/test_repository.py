@@ -13,7 +13,7 @@ ALLOWED_LARGE = {}  # path: reason
 PLACES = [
     re.compile(r"/(?:home|Users|root)/\w"),
     re.compile(r"(?<![\w.])/tmp/\w"),
-    re.compile(re.escape(str(ROOT)) + r"(?![\w-])"),
+    re.compile(r"(?<![\w.])" + re.escape(str(ROOT)) + r"(?![\w-])"),
     re.compile(r"\.\./" + "shared"),
     re.compile(r"/work/" + "shared"),
 ]
@@ -55,5 +55,5 @@ def test_citation_names_the_version_and_licence_of_the_project():
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     for key, name in {"version": "version", "license": "license"}.items():
-        value = re.search(rf'^{name} = "(.*)"$', project, re.M)[1]
-        assert re.search(rf"^{key}: {re.escape(value)}$", citation, re.M)
+        value = re.search(rf'^{name} = "(.*)"$', project, re.MULTILINE)[1]
+        assert re.search(rf"^{key}: {re.escape(value)}$", citation, re.MULTILINE)

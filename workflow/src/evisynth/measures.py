@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import betainc, betaincc, betainccinv, betaincinv, betaln, ndtri
 
 from evisynth.records import EffectSizes, Floats, RawRow
 
@@ -148,11 +148,22 @@ def clopper_pearson(xi: float, ni: float, level: float) -> tuple[float, float]:
     `xi` events among `ni`; `level` as a fraction. Lower and upper end, as fractions.
     """
     tail = (1 - level) / 2
-    # The upper end is one minus the lower end for the non-events; scipy's inverse of the
-    # complement loses digits where events are rare.
-    low = float(betaincinv(xi, ni - xi + 1, tail)) if xi > 0 else 0.0
-    high = 1 - float(betaincinv(ni - xi, xi + 1, tail)) if xi < ni else 1.0
+    low, high = 0.0, 1.0
+    if xi > 0:
+        low = float(betaincinv(xi, ni - xi + 1, tail))
+        low -= _beta_step(xi, ni - xi + 1, low, float(betainc(xi, ni - xi + 1, low)) - tail)
+    if xi < ni:
+        high = float(betainccinv(xi + 1, ni - xi, tail))
+        high += _beta_step(xi + 1, ni - xi, high, float(betaincc(xi + 1, ni - xi, high)) - tail)
     return low, high
+
+
+def _beta_step(a: float, b: float, x: float, excess: float) -> float:
+    """Newton's step for a quantile: scipy's inverse is off by 1e-11 for few events among 1e6."""
+    if not 0 < x < 1:
+        return 0.0
+    log_density = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - float(betaln(a, b))
+    return excess / math.exp(log_density)
 
 
 def log_ratio(numerator: Fraction, denominator: Fraction) -> float:
@@ -230,7 +241,9 @@ def _squared(x: float) -> float:
 
 
 def _mean_difference(numbers: Numbers) -> Effect:
-    variance = _squared(numbers["sd1i"]) / numbers["n1i"] + _squared(numbers["sd2i"]) / numbers["n2i"]
+    variance = (
+        _squared(numbers["sd1i"]) / numbers["n1i"] + _squared(numbers["sd2i"]) / numbers["n2i"]
+    )
     return Effect(numbers["m1i"] - numbers["m2i"], variance)
 
 
@@ -505,7 +518,10 @@ def _impossible(given: Numbers) -> list[str]:
         if all(given.get(name) == 0 for name in groups):
             messages.append(f"{groups[0]} and {groups[1]} are both 0: the group is empty")
     for group, parts in {"n1i": ("ai", "bi"), "n2i": ("ci", "di")}.items():
-        if given.keys() >= {group, *parts} and given[group] != given[parts[0]] + given[parts[1]]:
+        if (
+            given.keys() >= {group, *parts}
+            and given[group] != given[parts[0]] + given[parts[1]]
+        ):
             messages.append(f"{group} is {given[group]:g}, not {parts[0]} + {parts[1]}")
     if given.keys() >= {"ci_low", "ci_high"}:
         low, high = given["ci_low"], given["ci_high"]
@@ -567,7 +583,11 @@ def _correction_note(add: float, measure: Measure) -> str:
 def _not_estimable(effect: Effect, zero: bool) -> str:
     """Why an effect cannot be pooled; empty if it can."""
     if not math.isfinite(effect.yi) or not math.isfinite(effect.vi):
-        return "not estimable: zero cell" if zero else "not estimable: effect or variance undefined"
+        return (
+            "not estimable: zero cell"
+            if zero
+            else "not estimable: effect or variance undefined"
+        )
     if effect.vi <= 0:
         return "its sampling variance is 0" + (" (zero cell)" if zero else "")
     return ""

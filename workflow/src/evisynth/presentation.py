@@ -6,7 +6,7 @@ Numbers are set as journals set them: a true minus sign, ``p < 0.001``, interval
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TypedDict
 
 import numpy as np
 
@@ -29,15 +29,14 @@ NOT_ESTIMABLE = "Not estimable"
 FOOTNOTE_SIGNS = "*†‡§¶"
 
 
-@dataclass(frozen=True, slots=True)
-class DrawingOptions:
-    """How the forest plot looks: the options of the configuration as plain values."""
+class ForestSettings(TypedDict, total=False):
+    """How the forest plot looks: `config.ForestOptions` as plain values; all may be missing."""
 
-    axis: tuple[float, float] | None = None
-    ticks: tuple[float, ...] | None = None
-    favours: tuple[str, str] | None = None
-    sort: Literal["as_given", "label", "effect", "weight"] = "as_given"
-    show_common: bool = True
+    axis: Sequence[float] | None
+    ticks: Sequence[float] | None
+    favours: Mapping[str, str] | None
+    sort: str
+    show_common: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +46,22 @@ class AnalysisText:
     Attributes
     ----------
     outcome : name of the outcome, for the axis and the line under the title.
-    higher_is : whether a value above no effect is good for patients.
+    higher_is : ``good`` or ``bad`` for patients (a value above no effect), or ``neither``.
     numerator, denominator : names of the two groups; empty for single arms.
-    level : confidence level of the studies' intervals, as a fraction.
-    why_not : why nothing is pooled; empty where it is.
-    notes : caveats of the reviewer.
+    forest : options of the drawing.
+    why_not : why nothing is pooled; empty where it is, or where the fit says so itself.
+    notes : caveats of the reviewer, unless the fit carries them.
     """
 
     title: str
     outcome: str = ""
-    higher_is: Literal["good", "bad", "neither"] = "neither"
+    higher_is: str = "neither"
     numerator: str = ""
     denominator: str = ""
-    level: float = 0.95
+    forest: ForestSettings = field(default_factory=ForestSettings)
     why_not: str = ""
     notes: tuple[str, ...] = ()
-    options: DrawingOptions = field(default_factory=DrawingOptions)
 
-
-# What readers call the measures; on ratios the analysis works with logs, the reader does not.
-EFFECT_NAMES: dict[str, str] = {
-    "PR": "Proportion",
-    "PLN": "Proportion",
-    "PLO": "Proportion",
-    "PAS": "Proportion",
-    "OR": "Odds ratio",
-    "RR": "Risk ratio",
-    "RD": "Risk difference",
-    "MD": "Mean difference",
-    "SMD": "Std. mean difference",
-    "GEN": "Effect",
-    "HR": "Hazard ratio",
-}
 
 TEST_WORDS: dict[str, str] = {
     "z": "Wald (normal)",
@@ -87,7 +70,7 @@ TEST_WORDS: dict[str, str] = {
 }
 
 
-# --- numbers -----------------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------------
 
 
 def decimal(value: float, digits: int) -> str:
@@ -182,7 +165,7 @@ def formatter(measure: str, effects: EffectSizes) -> Formatter:
     return lambda value: decimal(value, digits)
 
 
-# --- columns -----------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +206,22 @@ def _count(value: float) -> str:
 
 def _two_by_two(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
     raw = effects.raw
-    n1i = raw["n1i"] if "n1i" in raw else raw["ai"] + raw["bi"]
-    n2i = raw["n2i"] if "n2i" in raw else raw["ci"] + raw["di"]
+    n1i, n2i = _sizes(raw, "n1i", "ai", "bi"), _sizes(raw, "n2i", "ci", "di")
     return (
         _counts("Events", raw["ai"], effects, groups[0]),
         _counts("Total", n1i, effects, groups[0]),
         _counts("Events", raw["ci"], effects, groups[1]),
         _counts("Total", n2i, effects, groups[1]),
     )
+
+
+def _sizes(raw: Mapping[str, Floats], size: str, events: str, others: str) -> Floats:
+    """Group sizes; studies may give them or the non-events."""
+    if size not in raw:
+        return raw[events] + raw[others]
+    if others not in raw:
+        return raw[size]
+    return np.where(np.isfinite(raw[size]), raw[size], raw[events] + raw[others])
 
 
 def _two_means(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
@@ -258,7 +249,7 @@ def _estimates(effects: EffectSizes, head: str) -> tuple[RawColumn, ...]:
     return RawColumn(head, yi), RawColumn("SE", sei)
 
 
-# --- rows --------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------
 
 
 def study_effects(effects: EffectSizes) -> Floats:
@@ -267,12 +258,13 @@ def study_effects(effects: EffectSizes) -> Floats:
     A proportion is shown as counted, not as corrected for the analysis: the exact interval of
     0/8 belongs to 0 %, and an added half would move the square and not the interval.
     """
-    shown = np.asarray(MEASURES[effects.measure].back(effects.yi), dtype=float)
+    back = MEASURES[effects.measure].back
+    shown = np.array([back(float(value)) for value in effects.yi], dtype=np.float64)
     if MEASURES[effects.measure].axis != "proportion" or "xi" not in effects.raw:
         return shown
     xi, ni = effects.raw["xi"], effects.raw["ni"]
     counted = np.divide(xi, ni, out=np.full_like(shown, np.nan), where=ni > 0)
-    return np.where(np.isfinite(counted), counted, shown)
+    return np.asarray(np.where(np.isfinite(counted), counted, shown), dtype=np.float64)
 
 
 def footnote_marks(notes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -328,7 +320,9 @@ def _rows(
             mark=marks[i],
         )
 
-    return tuple(row(i) for i in order(effects, shown, weights, text.options.sort))
+    return tuple(
+        row(i) for i in order(effects, shown, weights, text.forest.get("sort", "as_given"))
+    )
 
 
 def _no_effect(effects: EffectSizes, i: int) -> str:
@@ -338,12 +332,19 @@ def _no_effect(effects: EffectSizes, i: int) -> str:
 
 
 def _reason(effects: EffectSizes, i: int) -> str:
-    if effects.included[i]:
-        return ""
-    return f"Not pooled: {effects.reason[i]}" if effects.reason[i] else "Not pooled"
+    return "" if effects.included[i] else why(effects.reason[i], "Not pooled")
 
 
-# --- summaries -----------------------------------------------------------------------------------
+def why(reason: str, what: str) -> str:
+    """``Not pooled: REASON``; a reason that says so itself stands alone."""
+    if not reason:
+        return what
+    if reason.casefold().startswith(("not pooled", "not estimable")):
+        return reason[0].upper() + reason[1:]
+    return f"{what}: {reason}"
+
+
+# --- summaries ------------------------------------------------------------------------------
 
 
 def shown_estimates(fit: Fit, text: AnalysisText) -> tuple[Estimate, ...]:
@@ -353,7 +354,11 @@ def shown_estimates(fit: Fit, text: AnalysisText) -> tuple[Estimate, ...]:
     headline = fit.headline
     common = [e for e in fit.estimates if e.model == "common"]
     wanted = [headline] if headline else []
-    if text.options.show_common and common and (not headline or headline.model != "common"):
+    if (
+        text.forest.get("show_common", True)
+        and common
+        and (not headline or headline.model != "common")
+    ):
         wanted.append(common[0])
     return tuple(e for e in wanted if _estimable(e))
 
@@ -365,24 +370,25 @@ def _estimable(estimate: Estimate) -> bool:
 def no_summary(fit: Fit, text: AnalysisText) -> str:
     """Why there is no pooled estimate; empty where there is one."""
     if text.why_not:
-        return f"Not pooled: {text.why_not}"
+        return why(text.why_not, "Not pooled")
     headline = fit.headline
     if headline and _estimable(headline):
         return ""
-    said = (*(headline.notes if headline else ()), *fit.notes)
-    if said:
-        return "Not estimable: " + "; ".join(dict.fromkeys(said))
+    said = list(dict.fromkeys([*(headline.notes if headline else ()), *fit.notes]))
+    itself = [note for note in said if why(note, "") == note[:1].upper() + note[1:]]
+    if itself:
+        return why(itself[0], "")
     if fit.k == 0:
         return "Not estimable: no study could be pooled."
     if fit.k == 1:
         return "Not pooled: a single study, whose own result is shown."
-    return "Not estimable."
+    return why("; ".join(said), "Not estimable")
 
 
 def _diamonds(
     effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
 ) -> tuple[Diamond, ...]:
-    back, number = _scalar_back(fit.measure), formatter(fit.measure, effects)
+    back, number = MEASURES[fit.measure].back, formatter(fit.measure, effects)
     totals = tuple(column.total for column in columns)
     diamonds = []
     for place, one in enumerate(shown_estimates(fit, text)):
@@ -404,16 +410,11 @@ def _diamonds(
     return tuple(diamonds)
 
 
-def _scalar_back(measure: str) -> Callable[[float], float]:
-    back = MEASURES[measure].back
-    return lambda value: float(back(np.array([value]))[0])
-
-
 def _prediction(effects: EffectSizes, fit: Fit, text: AnalysisText) -> PredictionBar | None:
     headline = fit.headline
     if not headline or text.why_not or math.isnan(headline.pi_low + headline.pi_high):
         return None
-    back = _scalar_back(fit.measure)
+    back = MEASURES[fit.measure].back
     low, high = back(headline.pi_low), back(headline.pi_high)
     return PredictionBar(
         label=f"{level_text(fit.level)} prediction interval ({fit.prediction})",
@@ -423,7 +424,7 @@ def _prediction(effects: EffectSizes, fit: Fit, text: AnalysisText) -> Predictio
     )
 
 
-# --- sentences -----------------------------------------------------------------------------------
+# --- sentences ------------------------------------------------------------------------------
 
 
 def heterogeneity_line(found: Heterogeneity) -> str:
@@ -447,8 +448,8 @@ def _to(low: float, high: float, number: Formatter) -> str:
     return f" ({number(low)} to {number(high)})"
 
 
-def test_line(estimate: Estimate, null: float | None) -> str:
-    """``Test for overall effect: t = −3.95, df = 12 (p = 0.002)``; empty without a null value."""
+def overall_test_line(estimate: Estimate, null: float | None) -> str:
+    """``Test for overall effect: t = −3.95, df = 12 (p = 0.002)``; empty without a null."""
     if null is None or not math.isfinite(estimate.statistic):
         return ""
     statistic = decimal(estimate.statistic, 2)
@@ -459,11 +460,11 @@ def test_line(estimate: Estimate, null: float | None) -> str:
 
 
 def favours(measure: str, text: AnalysisText) -> Favours | None:
-    """Words under the axis: as asked for, else from the direction of the outcome and the arms."""
+    """Words under the axis: as asked for, else from the outcome's direction and the arms."""
     if MEASURES[measure].null is None:
         return None
-    if text.options.favours is not None:
-        return Favours(*text.options.favours)
+    if asked := text.forest.get("favours"):
+        return Favours(left=asked["left"], right=asked["right"])
     if text.higher_is == "neither" or not text.numerator or not text.denominator:
         return None
     better_above, better_below = text.numerator, text.denominator
@@ -492,7 +493,7 @@ def _plural(count: int, one: str, many: str) -> str:
 
 def axis_label(measure: str, text: AnalysisText) -> str:
     """``Risk ratio (log scale)``; for proportions the outcome itself."""
-    name, axis = EFFECT_NAMES[measure], MEASURES[measure].axis
+    name, axis = MEASURES[measure].label, MEASURES[measure].axis
     if axis == "proportion":
         return text.outcome or name
     return f"{name} (log scale)" if axis == "log" else name
@@ -506,7 +507,7 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
         lines.append(f"{_model_words(estimates[0], fit)}.")
     marks = []
     if MEASURES[effects.measure].axis == "proportion" and "xi" in effects.raw:
-        marks.append(f"{level_text(text.level)} CI of studies: exact (Clopper–Pearson)")
+        marks.append(f"{level_text(fit.level)} CI of studies: exact (Clopper–Pearson)")
     if bool(np.isfinite(fit.weights[effects.pooled]).any()):
         marks.append("area of squares: weight")
     if not all(effects.included):
@@ -539,35 +540,42 @@ def caveats(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ..
     notes = [*text.notes, *fit.notes]
     notes += [note for estimate in shown_estimates(fit, text) for note in estimate.notes]
     notes += [note for found in fit.heterogeneity[:1] for note in found.notes]
-    return (*footnotes, *(note for note in dict.fromkeys(notes) if note not in said))
+    return (
+        *footnotes,
+        *(note for note in dict.fromkeys(notes) if note.casefold() not in said.casefold()),
+    )
 
 
-# --- the whole ---------------------------------------------------------------------------------
+# --- the whole ------------------------------------------------------------------------------
 
 
 def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlot:
     """Describe the forest plot of one analysis."""
     measure, columns = MEASURES[effects.measure], raw_columns(effects, text)
-    diamonds = _diamonds(effects, fit, text, columns)
+    ticks = text.forest.get("ticks")
     return ForestPlot(
         title=text.title,
         subtitle=subtitle(fit, text),
         axis=measure.axis,
-        null=None if measure.null is None else _scalar_back(effects.measure)(measure.null),
+        null=None if measure.null is None else measure.back(measure.null),
         axis_label=axis_label(effects.measure, text),
         column_headers_left=_left_heads(columns),
-        column_headers_right=_right_heads(effects, fit, text),
+        column_headers_right=_right_heads(effects, fit),
         rows=_rows(effects, fit, text, columns),
-        summaries=diamonds,
+        summaries=_diamonds(effects, fit, text, columns),
         no_summary=no_summary(fit, text),
         prediction=_prediction(effects, fit, text),
-        axis_range=text.options.axis,
-        ticks=text.options.ticks,
+        axis_range=_pair(text.forest.get("axis")),
+        ticks=None if ticks is None else tuple(ticks),
         favours=favours(effects.measure, text),
         lines=_lines(fit, text, measure.null),
         footer=footer(effects, fit, text),
         caveats=caveats(effects, fit, text),
     )
+
+
+def _pair(axis: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if axis is None else (axis[0], axis[1])
 
 
 def _left_heads(columns: tuple[RawColumn, ...]) -> tuple[Column, ...]:
@@ -577,10 +585,10 @@ def _left_heads(columns: tuple[RawColumn, ...]) -> tuple[Column, ...]:
     )
 
 
-def _right_heads(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[Column, ...]:
+def _right_heads(effects: EffectSizes, fit: Fit) -> tuple[Column, ...]:
     unit = ", %" if MEASURES[effects.measure].axis == "proportion" else ""
-    interval_head = f"[{level_text(text.level)} CI]"
-    effect = Column((EFFECT_NAMES[effects.measure] + unit, interval_head))
+    interval_head = f"[{level_text(fit.level)} CI]"
+    effect = Column((MEASURES[effects.measure].label + unit, interval_head))
     weighted = bool(np.isfinite(fit.weights[effects.pooled]).any())
     return (effect, Column(("Weight",))) if weighted else (effect,)
 
@@ -588,5 +596,5 @@ def _right_heads(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[Co
 def _lines(fit: Fit, text: AnalysisText, null: float | None) -> tuple[str, ...]:
     lines = [heterogeneity_line(fit.heterogeneity[0])] if fit.heterogeneity else []
     shown = shown_estimates(fit, text)
-    lines += [test_line(shown[0], null)] if shown else []
+    lines += [overall_test_line(shown[0], null)] if shown else []
     return tuple(line for line in lines if line) if not text.why_not else ()

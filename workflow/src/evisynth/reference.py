@@ -35,7 +35,7 @@ results:
 """
 
 MINIMAL_CONFIG = """\
-review: {title: My review, question: How many patients respond?}
+review: {title: My review, question: "How many patients respond?"}
 evidence: {studies: data/studies, outcomes: data/outcomes.yaml}
 analyses:
   response:
@@ -109,8 +109,9 @@ Another review is another file in a folder of its own:
 (`outcome` with `arms` or `contrast`) or from a CSV table (`table` with `columns`).
 
 In the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them
-(small letters for an analysis, which names a folder); a map is `key: value` lines. An editor with
-YAML support completes and checks the keys after this first line:
+(small letters for an analysis, which names a folder); a map is `key: value` lines.
+
+An editor with YAML support completes and checks the keys after this first line:
 
 ```yaml
 # yaml-language-server: $schema=workflow/schemas/config.schema.json

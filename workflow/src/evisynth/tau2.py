@@ -84,7 +84,9 @@ def sample(yi: Floats, vi: Floats) -> Sample:
     """
     yi, vi = np.asarray(yi, dtype=float), np.asarray(vi, dtype=float)
     if yi.ndim != 1 or yi.shape != vi.shape or yi.size == 0:
-        raise ValueError(f"yi and vi must be of one shape (k,), k > 0, not {yi.shape}, {vi.shape}")
+        raise ValueError(
+            f"yi and vi must be of one shape (k,), k > 0, not {yi.shape}, {vi.shape}"
+        )
     if not np.isfinite(yi).all():
         raise ValueError(f"yi must be finite, not {yi.tolist()}")
     if not (np.isfinite(vi) & (vi > 0)).all():
@@ -277,7 +279,8 @@ def _local_maxima(data: Sample, restricted: bool) -> list[float]:
 def _likelihood(yi: Floats, vi: Floats, restricted: bool) -> Tau2:
     data = _two_studies(yi, vi)
     heights = {
-        tau2: _log_likelihood(data, tau2, restricted) for tau2 in _local_maxima(data, restricted)
+        tau2: _log_likelihood(data, tau2, restricted)
+        for tau2 in _local_maxima(data, restricted)
     }
     best = max(heights, key=lambda tau2: (heights[tau2], tau2))
     back = {tau2: math.ldexp(tau2, 2 * data.exponent) for tau2 in heights}

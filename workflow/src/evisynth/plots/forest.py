@@ -61,14 +61,13 @@ from evisynth.plots.text import (
     shorten,
 )
 
-Format = Literal["svg", "pdf", "png"]
-FORMATS: dict[Format, type[FigureCanvasBase]] = {
+FORMATS: dict[str, type[FigureCanvasBase]] = {
     "svg": FigureCanvasSVG,
     "pdf": FigureCanvasPdf,
     "png": FigureCanvasAgg,
 }
 # Whatever would differ from one run to the next, or name the machine, is left out.
-METADATA: dict[Format, dict[str, None]] = {
+METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
     "png": {"Software": None},
@@ -88,8 +87,8 @@ def draw_forest(plot: ForestPlot) -> Figure:
         return _draw(plot)
 
 
-def render(plot: ForestPlot, file_format: Format) -> bytes:
-    """`plot` as the bytes of a file; the same on every run."""
+def render(plot: ForestPlot, file_format: str) -> bytes:
+    """`plot` as the bytes of an ``svg``, ``pdf`` or ``png`` file; the same on every run."""
     buffer = io.BytesIO()
     with forest_style():
         figure = _draw(plot)
@@ -124,7 +123,7 @@ def _draw(plot: ForestPlot) -> Figure:
     return figure
 
 
-# --- words ---------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +238,7 @@ def _draw_row_words(
     page.write(MARGIN, middle, label, BODY, f"row-label-{index}", colour=colour)
     _write_cells(page, row.cells_left, middle, BODY, columns, f"row-cell-{index}", colour)
     texts = [row.effect_text, weight_text(row)]
-    for name, text, span in zip(("effect", "weight"), texts, columns.right):
+    for name, text, span in zip(("effect", "weight"), texts, columns.right, strict=False):
         short = shorten(clean(text), BODY, span.width)
         gid = f"row-{name}-{index}"
         page.write(span.right, middle, short, BODY, gid, align="right", colour=colour)
@@ -256,7 +255,7 @@ def _write_cells(
     gid: str,
     colour: str,
 ) -> None:
-    for place, (cell, span) in enumerate(zip(cells, columns.left[1:])):
+    for place, (cell, span) in enumerate(zip(cells, columns.left[1:], strict=False)):
         text = shorten(clean(cell), face, span.width)
         page.write(
             span.right, middle, text, face, f"{gid}-{place}", align="right", colour=colour
@@ -288,7 +287,7 @@ def _draw_footer(page: Page, words: Words, columns: Columns, heights: Heights) -
         top = page.write_block(MARGIN, top, lines, NOTE, f"caveat-{number}")
 
 
-# --- marks -----------------------------------------------------------------------------------------
+# --- marks ----------------------------------------------------------------------------------
 
 
 def _draw_axes(
@@ -344,7 +343,7 @@ def _draw_ticks(
     labels = tick_labels(plot.axis, ticks)
     labels = labels_shown(plot.axis, ticks, labels, shown, columns.plot.width)
     for number, (tick, label) in enumerate(zip(ticks, labels, strict=True)):
-        fraction = axes.transLimits.transform((axes.transScale.transform((tick, 1.0))))[0]
+        fraction = axes.transLimits.transform(axes.transScale.transform((tick, 1.0)))[0]
         x = columns.plot.left + fraction * columns.plot.width
         middle = heights.axis + 0.06 + NOTE.line / 2
         page.write(x, middle, label, NOTE, f"tick-{number}", align="center")
@@ -439,7 +438,10 @@ def _draw_summaries(
         gid = f"diamond-cell-{diamond.kind}"
         _write_cells(page, diamond.cells_left, y, face, columns, gid, INK)
         for what, text, span in zip(
-            ("text", "weight"), (diamond.text, diamond.weight_text), columns.right
+            ("text", "weight"),
+            (diamond.text, diamond.weight_text),
+            columns.right,
+            strict=False,  # without weights there is no column for them
         ):
             short = shorten(clean(text), face, span.width)
             gid = f"diamond-{what}-{diamond.kind}"

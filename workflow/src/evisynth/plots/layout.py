@@ -137,7 +137,9 @@ def _left_widths(plot: ForestPlot) -> tuple[list[float], list[float]]:
     """Widths of the columns left of the plot, and the gaps between them."""
     heads = plot.column_headers_left
     marks = [f" {clean(row.mark)}" if row.mark else "" for row in plot.rows]
-    labels = [width(clean(row.label) + mark, BODY) for row, mark in zip(plot.rows, marks)]
+    labels = [
+        width(clean(row.label) + mark, BODY) for row, mark in zip(plot.rows, marks, strict=True)
+    ]
     with_cells = [width(clean(d.label), BOLD) for d in plot.summaries if d.cells_left]
     widths = [max(min(LABEL_MOST, max(labels, default=0.0)), *with_cells, _head(heads[0]))]
     for place, head in enumerate(heads[1:]):

@@ -1,0 +1,186 @@
+"""The reviews that ship, built as a user builds them, and what they say."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from support.review import ROOT, Project
+
+PROPORTION = 0.0005  # the plan prints per cent with one decimal
+TWO_DECIMALS = 0.005
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the three reviews, each built once."""
+    project = Project(tmp_path_factory.mktemp("shipped") / "a review")
+    project.folder.mkdir()
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, project.folder)
+    for name in ("workflow", "profiles", "envs", "data", "reviews"):
+        shutil.copytree(
+            ROOT / name,
+            project.folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", "results"),
+        )
+    for config in ("config.yaml", "reviews/bcg/config.yaml", "reviews/normand1999/config.yaml"):
+        project.build("--configfile", config)
+    return project
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def headline(project: Project, analysis: str, review: str = ".") -> dict[str, str]:
+    """The headline of an analysis on the display scale."""
+    found = [
+        row
+        for row in rows(project.folder / review / "results" / analysis / "pooled.csv")
+        if row["headline"] == "true" and row["scale"] == "display"
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def close(row: dict[str, str], tolerance: float, **expected: float) -> None:
+    for name, value in expected.items():
+        assert float(row[name]) == pytest.approx(value, abs=tolerance), name
+
+
+def test_response_to_anti_gd2_with_chemotherapy(shipped: Project) -> None:
+    # computed with R for the plan of the review: 39.9% (24.0-58.2), prediction 20.0-63.7
+    row = headline(shipped, "orr_anti_gd2_chemo")
+    assert (row["k"], row["method"], row["n_total"]) == ("4", "REML", "122")
+    close(row, PROPORTION, estimate=0.399, ci_low=0.240, ci_high=0.582, pi_low=0.200, pi_high=0.637)
+
+
+def test_two_trials_have_no_knapp_hartung_headline(shipped: Project) -> None:
+    row = headline(shipped, "orr_randomised")
+    assert row["k"] == "2"
+    assert row["test"] == "z"
+    assert row["pi_low"] == ""
+    dl = next(
+        row
+        for row in rows(shipped.folder / "results/orr_randomised/pooled.csv")
+        if (row["method"], row["test"], row["scale"]) == ("DL", "z", "display")
+    )
+    # computed with R for the plan of the review: DL 3.22 (0.61-16.9)
+    close(dl, TWO_DECIMALS, estimate=3.22, ci_low=0.61)
+    close(dl, 0.05, ci_high=16.9)
+
+
+def test_response_to_chemotherapy_alone_leaves_out_the_first_line_patients(
+    shipped: Project,
+) -> None:
+    row = headline(shipped, "orr_chemo_alone")
+    assert row["k"] == "5"
+    effects = rows(shipped.folder / "results/orr_chemo_alone/effects.csv")
+    left_out = {r["study"]: r["reason"] for r in effects if r["included"] == "false"}
+    assert set(left_out) == {"amoroso-2017", "simon-2007"}
+    assert "first-line" in left_out["amoroso-2017"]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "k", "expected"),
+    [
+        # metafor, for the plan of the review: OS 5.10 (3.98-6.52), prediction 1.46-17.75
+        ("mycn_os", "56", {"estimate": 5.10, "ci_low": 3.98, "ci_high": 6.52, "pi_low": 1.46}),
+        ("mycn_dfs", "42", {"estimate": 4.40, "ci_low": 3.38, "ci_high": 5.71, "pi_low": 1.22}),
+    ],
+)
+def test_mycn_with_sehop_beside_and_not_pooled(
+    shipped: Project, analysis: str, k: str, expected: dict[str, float]
+) -> None:
+    row = headline(shipped, analysis)
+    assert row["k"] == k
+    close(row, TWO_DECIMALS, **expected)
+    (sehop,) = [
+        r
+        for r in rows(shipped.folder / f"results/{analysis}/effects.csv")
+        if r["study"] == "sehop-2025"
+    ]
+    assert sehop["included"] == "false"
+    assert "inverted" in sehop["notes"]
+    assert sehop["weight"] == ""
+
+
+def test_sehop_shown_in_the_direction_of_the_analysis(shipped: Project) -> None:
+    (sehop,) = [
+        r
+        for r in rows(shipped.folder / "results/mycn_os/effects.csv")
+        if r["study"] == "sehop-2025"
+    ]
+    # printed: 0.212 (0.08-0.57) for non-amplified v amplified
+    close(sehop, 1e-12, ci_low=1 / 0.57, ci_high=1 / 0.08)
+    assert float(sehop["yi"]) == pytest.approx(1.5511690043101247, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "words"),
+    [
+        ("orr_any_salvage", "k = 1"),
+        ("pfs_1y", "not estimable"),
+        ("pfs_median", "medians of survival times are not averaged"),
+        ("pfs_hazard_ratio", "no report that was seen prints a hazard ratio"),
+    ],
+)
+def test_what_cannot_be_estimated_says_why(shipped: Project, analysis: str, words: str) -> None:
+    folder = shipped.folder / "results" / analysis
+    (row,) = rows(folder / "pooled.csv")
+    assert row["estimate"] == row["ci_low"] == row["tau2"] == ""
+    assert words in row["notes"]
+    svg = (folder / "plots/forest.svg").read_text(encoding="utf-8")
+    assert "diamond" not in svg
+    (summary,) = [
+        r for r in rows(shipped.folder / "results/summary.csv") if r["analysis"] == analysis
+    ]
+    assert words in summary["notes"]
+
+
+def test_bcg(shipped: Project) -> None:
+    # metafor 5.0-1 and statistics.md: REML, log risk ratio
+    row = next(
+        r
+        for r in rows(shipped.folder / "reviews/bcg/results/risk_ratio/pooled.csv")
+        if (r["method"], r["test"], r["scale"]) == ("REML", "knha", "analysis")
+    )
+    assert float(row["tau2"]) == pytest.approx(0.313243254048, abs=1e-12)
+    close(row, 1e-6, estimate=-0.714532, se=0.180792, pi_low=-1.996017, pi_high=0.566952)
+
+
+def test_bcg_carries_its_moderators(shipped: Project) -> None:
+    effects = rows(shipped.folder / "reviews/bcg/results/risk_ratio/effects.csv")
+    assert len(effects) == 13
+    assert {"year", "ablat", "alloc"} <= set(effects[0])
+
+
+def test_normand(shipped: Project) -> None:
+    # Normand (1999), as refitted by metafor's authors: REML -15.1217, tau2 685.1965
+    row = next(
+        r
+        for r in rows(shipped.folder / "reviews/normand1999/results/length_of_stay/pooled.csv")
+        if (r["method"], r["test"], r["scale"]) == ("REML", "z", "analysis")
+    )
+    close(row, 5e-5, estimate=-15.1217, tau2=685.1965)
+
+
+def test_the_evidence_tables_list_what_is_not_used(shipped: Project) -> None:
+    results = rows(shipped.folder / "results/evidence/results.csv")
+    not_used = [row for row in results if row["use"] == "false"]
+    assert not_used
+    assert all(row["why_not"] for row in not_used)
+    assert all(row["quote"] and row["report"] for row in results)
+    studies = {row["study"]: row for row in rows(shipped.folder / "results/evidence/studies.csv")}
+    assert studies["naxi-201"]["excluded"]
+    assert studies["sehop-2025"]["reports"] == "2"
+
+
+def test_every_engine_agrees(shipped: Project) -> None:
+    files = sorted(shipped.folder.glob("**/results/*/engines.csv"))
+    assert len(files) == 14
+    compared = [row for path in files for row in rows(path)]
+    assert {row["engine"] for row in compared} == {"pymare", "statsmodels"}
+    assert all(row["agrees"] == "true" for row in compared)
