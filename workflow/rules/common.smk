@@ -8,9 +8,13 @@ from pathlib import Path
 PACKAGE = Path(workflow.basedir) / "workflow" / "src"
 # This checkout's package, here and in the jobs, even where another one is installed.
 sys.path.insert(0, str(PACKAGE))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH", "")])
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
 )
+if " " in sys.executable:
+    # Snakemake (9.27) starts scripts by this path without quoting it.
+    BINARIES, sys.executable = os.path.split(sys.executable)
+    os.environ.update(PATH=os.pathsep.join([BINARIES, os.environ.get("PATH", os.defpath)]))
 
 from evisynth.errors import InputError
 from evisynth.project import load_project

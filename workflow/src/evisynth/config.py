@@ -1,6 +1,6 @@
 """The shape of config.yaml."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -11,12 +11,20 @@ ANALYSIS_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 AnalysisId = Annotated[str, Field(pattern=ANALYSIS_PATTERN)]
 RESERVED = frozenset({"evidence", "logs", "benchmarks"})
 
-Measure = Literal[tuple(MEASURES)]  # type: ignore[valid-type]
-Method = Literal[tuple(TAU2)]  # type: ignore[valid-type]
-Test = Literal[tuple(TESTS)]  # type: ignore[valid-type]
-Prediction = Literal[tuple(PREDICTION)]  # type: ignore[valid-type]
-Plot = Literal[tuple(PLOTS)]  # type: ignore[valid-type]
-FieldName = Literal[tuple(FIELDS)]  # type: ignore[valid-type]
+if TYPE_CHECKING:
+    Measure = str
+    Method = str
+    Test = str
+    Prediction = str
+    Plot = str
+    FieldName = str
+else:  # the menus say which words are allowed
+    Measure = Literal[tuple(MEASURES)]
+    Method = Literal[tuple(TAU2)]
+    Test = Literal[tuple(TESTS)]
+    Prediction = Literal[tuple(PREDICTION)]
+    Plot = Literal[tuple(PLOTS)]
+    FieldName = Literal[tuple(FIELDS)]
 
 Treatments = Annotated[list[Id], OneOrMore, Field(min_length=1)]
 Level = Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]

@@ -1,14 +1,25 @@
 """What is wrong with the input, said so that its author can mend it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 LONGEST_ECHO = 80
+LONGEST_TEXT = 2000
+MOST_SHOWN = 200
+
+
+def safe(text: str) -> str:
+    """`text` as one paragraph that no terminal acts on: what is not printable is spelled out."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text[:LONGEST_TEXT]
+    )
+    return shown if len(text) <= LONGEST_TEXT else shown + "..."
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in one file.
+    """One mistake in one file; its text holds no control characters, whatever it quotes.
 
     Attributes
     ----------
@@ -25,6 +36,10 @@ class Problem:
     action: str
     line: int | None = None
 
+    def __post_init__(self) -> None:
+        for field in fields(self)[:-1]:
+            object.__setattr__(self, field.name, safe(getattr(self, field.name)))
+
     def __str__(self) -> str:
         line = f", line {self.line}" if self.line else ""
         return (
@@ -39,16 +54,30 @@ class InputError(ValueError):
     """Mistakes of the user, all of them; never a bug of the program."""
 
     def __init__(self, problems: Iterable[Problem]):
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
+        shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        if count > MOST_SHOWN:
+            shown.append(f"... and {count - MOST_SHOWN} more; mend these first")
         super().__init__(
             f"{head} in the input; nothing was computed and earlier results are untouched.\n\n"
-            + "\n\n".join(str(problem) for problem in self.problems)
+            + "\n\n".join(shown)
         )
 
 
 def echo(value: object) -> str:
     """`value` as it can be shown safely: quoted, on one line, shortened."""
-    text = repr(value) if not isinstance(value, str) else repr(value.strip())
-    return text if len(text) <= LONGEST_ECHO else text[: LONGEST_ECHO - 4] + "...'"
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        keys = ", ".join(echo(str(key)) for key in list(value)[:12])
+        return f"the keys {keys}" + (", ..." if len(value) > 12 else "")
+    text = value.strip() if isinstance(value, str) else str(value)
+    if not text:
+        return "an empty text"
+    if len(text) > LONGEST_ECHO:
+        return repr(text[: LONGEST_ECHO - 6]) + "..."
+    return repr(text)

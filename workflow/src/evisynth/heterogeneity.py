@@ -51,8 +51,8 @@ def q_profile(yi: Floats, vi: Floats, level: float) -> QProfile:
     """Q-profile interval of tau2 (Viechtbauer 2007, doi:10.1002/sim.2514), exact roots.
 
     Effects and variances of shape (k,), k > 1; `level` as a fraction. The lower end is 0 where
-    Q(0) is not above the upper quantile of chi-squared. Where Q(0) is below the lower quantile no
-    tau2 qualifies: both ends are nan (metafor returns 0, 0). The search has no upper limit.
+    Q(0) is not above the upper quantile of chi-squared. Where Q(0) is below the lower quantile
+    no tau2 qualifies: both ends are nan (metafor returns 0, 0). The search has no upper limit.
     Raises what `tau2.sample` raises, and ValueError for k < 2.
     """
     data = sample(yi, vi)
@@ -79,9 +79,9 @@ def heterogeneity(
 ) -> tuple[Heterogeneity, ...]:
     """One record per estimate in `tau2`, in its order.
 
-    Effects and variances of shape (k,), k > 1; `level` as a fraction. I2 and H2 come from tau2 and
-    the typical variance, the interval of I2 from that of tau2 by the same, monotone, formula.
-    Raises what `q_profile` raises.
+    Effects and variances of shape (k,), k > 1; `level` as a fraction. I2 and H2 come from tau2
+    and the typical variance, the interval of I2 from that of tau2 by the same, monotone,
+    formula. Raises what `q_profile` raises.
     """
     k, q, typical = len(yi), cochran_q(yi, vi), typical_vi(vi)
     df = k - 1

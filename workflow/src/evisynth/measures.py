@@ -1,11 +1,11 @@
 """Effect measures: what each needs, how it is computed, shown and cited.
 
-Counts are turned into effects in exact rational arithmetic with one rounding at the end, so that
-small differences between large counts lose no digits.
+Counts are turned into effects in exact rational arithmetic with one rounding at the end, so
+that small differences between large counts lose no digits.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -17,7 +17,8 @@ from evisynth.records import EffectSizes, Floats, RawRow
 
 NAN = math.nan
 HALF_PI = math.pi / 2
-# Above this number of degrees of freedom math.gamma overflows; the series has converged long before.
+# Above this number of degrees of freedom math.gamma overflows; the series has converged long
+# before.
 LARGEST_GAMMA = 300
 DEFAULT_CI_LEVEL = 0.95
 TO = ("only0", "all", "if0all", "none")
@@ -27,6 +28,8 @@ SIZES = frozenset({"ni", "n1i", "n2i"})
 SPREADS = frozenset({"sd1i", "sd2i", "vi", "sei"})
 RATIOS = frozenset({"estimate", "ci_low", "ci_high"})
 EVENTS_OF = {"xi": "ni", "ai": "n1i", "ci": "n2i"}
+
+ADDED_TO = {"one_group": "added to events and non-events", "two_groups": "added to each cell"}
 
 VIECHTBAUER = "Viechtbauer (2010), J Stat Softw 36(3), doi:10.18637/jss.v036.i03"
 
@@ -51,7 +54,8 @@ class Measure:
     ----------
     key, label : name in the configuration; name to print, of the display scale.
     design : what is compared; effects come ready made.
-    inputs : alternative sets of numbers, any of which is enough; the first complete one is used.
+    inputs : alternative sets of numbers, any of which is enough; the first complete one is
+        used.
     optional : further numbers that are used where given.
     back, back_name : analysis to display scale.
     forward : display to analysis scale.
@@ -126,8 +130,8 @@ def logit(p: float) -> float:
 def squared_sine(x: float) -> float:
     """Inverse of the arcsine square root.
 
-    Below 0 it is 0 and above pi / 2 it is 1, as in metafor: the sine itself would turn back there
-    and put the end of a wide interval inside of it.
+    Below 0 it is 0 and above pi / 2 it is 1, as in metafor: the sine itself would turn back
+    there and put the end of a wide interval inside of it.
     """
     return math.sin(min(max(x, 0.0), HALF_PI)) ** 2 if not math.isnan(x) else x
 
@@ -138,7 +142,7 @@ def arcsine_root(p: float) -> float:
 
 
 def normal_quantile(level: float) -> float:
-    """Half-width, in standard errors, of the central normal interval of `level` (a fraction)."""
+    """Half-width, in standard errors, of the normal interval of `level` (a fraction)."""
     return -float(ndtri((1 - level) / 2))
 
 
@@ -159,7 +163,7 @@ def clopper_pearson(xi: float, ni: float, level: float) -> tuple[float, float]:
 
 
 def _beta_step(a: float, b: float, x: float, excess: float) -> float:
-    """Newton's step for a quantile: scipy's inverse is off by 1e-11 for few events among 1e6."""
+    """Newton's step for a quantile: scipy's inverse is off by 1e-11 for few among 1e6."""
     if not 0 < x < 1:
         return 0.0
     log_density = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - float(betaln(a, b))
@@ -173,7 +177,7 @@ def log_ratio(numerator: Fraction, denominator: Fraction) -> float:
     ratio = numerator / denominator
     if Fraction(1, 2) < ratio < 2:
         return math.log1p(float(ratio - 1))
-    return math.log(ratio.numerator) - math.log(ratio.denominator)
+    return math.log(float(ratio))
 
 
 def reciprocals(*counts: Fraction) -> float:
@@ -248,7 +252,7 @@ def _mean_difference(numbers: Numbers) -> Effect:
 
 
 def hedges_correction(m: float) -> float:
-    """Hedges' c(m), exact: gamma(m/2) / (sqrt(m/2) gamma((m - 1)/2)); m degrees of freedom, > 1.
+    """Hedges' c(m), exact: gamma(m/2) / (sqrt(m/2) gamma((m - 1)/2)); m > 1, the df.
 
     Hedges (1981, eq. 6e; doi:10.3102/10769986006002107).
     """
@@ -363,7 +367,9 @@ MEASURES: dict[str, Measure] = {
         axis="log",
         kinds=("count",),
         formula="yi = log(ai di/(bi ci)); vi = 1/ai + 1/bi + 1/ci + 1/di",
-        citation="Woolf (1955), Ann Hum Genet 19(4):251-253, doi:10.1111/j.1469-1809.1955.tb01348.x",
+        citation=(
+            "Woolf (1955), Ann Hum Genet 19(4):251-253, doi:10.1111/j.1469-1809.1955.tb01348.x"
+        ),
         compute=_odds_ratio,
     ),
     "RR": Measure(
@@ -392,7 +398,9 @@ MEASURES: dict[str, Measure] = {
         null=0.0,
         axis="linear",
         kinds=("count",),
-        formula="yi = p1 - p2, p1 = ai/n1i, p2 = ci/n2i; vi = p1 (1 - p1)/n1i + p2 (1 - p2)/n2i",
+        formula=(
+            "yi = p1 - p2, p1 = ai/n1i, p2 = ci/n2i; vi = p1 (1 - p1)/n1i + p2 (1 - p2)/n2i"
+        ),
         citation=VIECHTBAUER,
         compute=_risk_difference,
     ),
@@ -458,8 +466,8 @@ MEASURES: dict[str, Measure] = {
         axis="log",
         kinds=("hazard_ratio",),
         formula=(
-            "yi = log(estimate), sei = (log(ci_high) - log(ci_low))/(2 z), z the normal quantile "
-            "of the interval's level; or yi, the log hazard ratio, with sei or vi"
+            "yi = log(estimate), sei = (log(ci_high) - log(ci_low))/(2 z), z the normal "
+            "quantile of the interval's level; or yi, the log hazard ratio, with sei or vi"
         ),
         citation=(
             "Parmar et al. (1998), Stat Med 17(24):2815-2834, "
@@ -517,35 +525,36 @@ def _impossible(given: Numbers) -> list[str]:
     for groups in (("ai", "bi"), ("ci", "di")):
         if all(given.get(name) == 0 for name in groups):
             messages.append(f"{groups[0]} and {groups[1]} are both 0: the group is empty")
-    for group, parts in {"n1i": ("ai", "bi"), "n2i": ("ci", "di")}.items():
-        if (
-            given.keys() >= {group, *parts}
-            and given[group] != given[parts[0]] + given[parts[1]]
-        ):
-            messages.append(f"{group} is {given[group]:g}, not {parts[0]} + {parts[1]}")
+    for size, events, others in (("n1i", "ai", "bi"), ("n2i", "ci", "di")):
+        if not given.keys() >= {size, events, others}:
+            continue
+        if given[size] != given[events] + given[others]:
+            messages.append(f"{size} is {given[size]:g}, not {events} + {others}")
     if given.keys() >= {"ci_low", "ci_high"}:
         low, high = given["ci_low"], given["ci_high"]
         if low >= high:
             messages.append(f"ci_low is {low:g}, not below ci_high, which is {high:g}")
         elif "estimate" in given and not low <= given["estimate"] <= high:
             messages.append(
-                f"estimate is {given['estimate']:g}, outside of its interval {low:g} to {high:g}"
+                f"estimate is {given['estimate']:g}, outside its interval {low:g} to {high:g}"
             )
     return messages
 
 
 def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[str]:
-    """Return what is wrong with the numbers of one study, for its author; empty if nothing is.
+    """Return what is wrong with the numbers of one study, as sentences for its author.
 
-    `numbers` by the field's names, nan where not given; names that the measure does not know are
-    not looked at. Raises KeyError for an unknown measure.
+    `numbers` by the field's names, nan where not given; names that the measure does not know
+    are not looked at. Raises KeyError for an unknown measure.
     """
     given = _given(MEASURES[measure], numbers)
     return _impossible(given) + _missing(MEASURES[measure], given)
 
 
-def _complete(given: Numbers, names: Iterable[str]) -> dict[str, float]:
-    """The chosen numbers; of two groups all four cells, of one group the non-events as well."""
+def _complete(given: Numbers, names: Sequence[str]) -> dict[str, float]:
+    """The chosen numbers, with all cells of one or two groups; empty if none are chosen."""
+    if not names:
+        return {}
     cells = {name: given[name] for name in (*names, "ci_level") if name in given}
     if "xi" in cells:
         cells["mi"] = cells["ni"] - cells["xi"]
@@ -576,8 +585,15 @@ def _corrected(cells: Numbers, add: float) -> dict[str, float]:
 
 def _correction_note(add: float, measure: Measure) -> str:
     amount = "1/2" if add == 0.5 else f"{add:g}"
-    where = "events and non-events" if measure.design == "one_group" else "each cell"
-    return f"{amount} added to {where}"
+    return f"{amount} {ADDED_TO[measure.design]}"
+
+
+def corrections(effects: EffectSizes) -> int:
+    """Number of pooled rows that have a continuity correction."""
+    return sum(
+        included and any(note.endswith(tuple(ADDED_TO.values())) for note in notes.split("; "))
+        for included, notes in zip(effects.included, effects.notes, strict=True)
+    )
 
 
 def _not_estimable(effect: Effect, zero: bool) -> str:
@@ -630,26 +646,27 @@ def compute_effects(
     to: str = "only0",
     drop00: bool = False,
 ) -> EffectSizes:
-    """Effect sizes of `rows`, in their order; every row stays, with a reason if it is not pooled.
+    """Effect sizes of `rows`, in their order; a row that is not pooled stays, with a reason.
 
-    Zero cells as in metafor's `escalc`: `add` (by default 1/2, for PAS 0) goes to all four cells,
-    in one group to events and non-events, of the studies that `to` names: ``only0`` those with a
-    zero cell, ``all``, ``if0all`` all if any study that is pooled has a zero cell, ``none``. With
-    `drop00` studies of two groups without events, or with events only, are not pooled. Rows that
-    come in as not included get their effect too, but decide nothing about the others.
+    Zero cells as in metafor's `escalc`: `add` (by default 1/2, for PAS 0) goes to all four
+    cells, in one group to events and non-events, of the studies that `to` names: ``only0``
+    those with a zero cell, ``all``, ``if0all`` all if any study that is pooled has a zero cell,
+    ``none``. With `drop00` studies of two groups without events, or with events only, are not
+    pooled. Rows that come in as not included get their effect too, but decide nothing about the
+    others.
 
-    The study's own interval has the confidence `level` (a fraction) and is on the display scale:
-    exact (Clopper-Pearson, from the uncorrected counts) for proportions; as printed for hazard
-    ratios with an interval, a note saying so where its level is another one; else normal on the
-    analysis scale and transformed back.
+    The study's own interval has the confidence `level` (a fraction) and is on the display
+    scale: exact (Clopper-Pearson, from the uncorrected counts) for proportions; as printed for
+    hazard ratios with an interval, a note saying so where its level is another one; else normal
+    on the analysis scale and transformed back.
 
     Raises
     ------
     KeyError
         Unknown measure.
     ValueError
-        Impossible numbers (see `check_numbers`; missing ones are no error here, but a reason not
-        to be pooled), or impossible options.
+        Impossible numbers (see `check_numbers`; missing ones are no error here, but a reason
+        not to be pooled), or impossible options.
     """
     chosen = MEASURES[measure]
     if not 0 < level < 1:
@@ -674,34 +691,29 @@ def compute_effects(
     )
 
     effects, intervals, reasons, notes = [], [], [], []
-    for row, numbers, missing, why in zip(
-        rows, cells, (_missing(chosen, numbers) for numbers in given), dropped, strict=True
-    ):
-        zero = _has_zero(numbers)
-        corrects = {"only0": zero, "all": True, "if0all": any_zero, "none": False}[to]
+    for row, numbers, known, double_zero in zip(rows, cells, given, dropped, strict=True):
+        reason = "; ".join(_missing(chosen, known)) or double_zero
         remarks = list(row.notes)
         effect, low, high = Effect(NAN, NAN), NAN, NAN
-        if numbers and not missing:
+        if numbers:
             used = numbers
-            if amount > 0 and corrects and not why:
+            corrects = {"only0": _has_zero(numbers), "all": True, "if0all": any_zero}
+            if amount > 0 and corrects.get(to, False) and not double_zero:
                 used = _corrected(numbers, amount)
                 remarks.append(_correction_note(amount, chosen))
-            if not why:
+            if not double_zero:
                 effect = chosen.compute(used)
-                why = _not_estimable(effect, _has_zero(used))
+                reason = _not_estimable(effect, _has_zero(used))
             if not (math.isfinite(effect.yi) and math.isfinite(effect.vi)):
                 effect = Effect(NAN, NAN)
             low, high, remark = _interval(chosen, effect, numbers, level)
             remarks += [remark] if remark else []
         effects.append(effect)
         intervals.append((low, high))
-        reasons.append("; ".join(missing) or why if row.included else row.reason)
+        reasons.append(reason if row.included else row.reason)
         notes.append("; ".join(remarks))
 
-    columns = dict.fromkeys(name for used in names for name in used) or dict.fromkeys(
-        chosen.inputs[0]
-    )
-    order = [name for alternative in chosen.inputs for name in alternative]
+    alternatives = [used for used in chosen.inputs if used in names] or chosen.inputs[:1]
     vi = [effect.vi for effect in effects]
     return EffectSizes(
         measure=measure,
@@ -723,7 +735,8 @@ def compute_effects(
         notes=tuple(notes),
         raw={
             name: _frozen([numbers.get(name, NAN) for numbers in given])
-            for name in sorted(columns, key=order.index)
+            for used in alternatives
+            for name in used
         },
         covariates={
             name: tuple(row.covariates.get(name, "") for row in rows)

@@ -26,6 +26,7 @@ Formatter = Callable[[float], str]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_ESTIMABLE = "Not estimable"
+SAYS_ITSELF = ("not pooled", "not estimable")
 FOOTNOTE_SIGNS = "*†‡§¶"
 
 
@@ -179,7 +180,12 @@ class RawColumn:
 
 
 def raw_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, ...]:
-    """Columns between the study and the plot, as the measure's raw numbers allow."""
+    """Columns between the study and the plot; none where no study brought numbers."""
+    columns = _all_columns(effects, text)
+    return columns if any(any(column.texts) for column in columns) else ()
+
+
+def _all_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, ...]:
     raw = effects.raw
     if "xi" in raw:
         return (_counts("Events", raw["xi"], effects), _counts("Total", raw["ni"], effects))
@@ -339,7 +345,7 @@ def why(reason: str, what: str) -> str:
     """``Not pooled: REASON``; a reason that says so itself stands alone."""
     if not reason:
         return what
-    if reason.casefold().startswith(("not pooled", "not estimable")):
+    if reason.casefold().startswith(SAYS_ITSELF):
         return reason[0].upper() + reason[1:]
     return f"{what}: {reason}"
 
@@ -375,8 +381,7 @@ def no_summary(fit: Fit, text: AnalysisText) -> str:
     if headline and _estimable(headline):
         return ""
     said = list(dict.fromkeys([*(headline.notes if headline else ()), *fit.notes]))
-    itself = [note for note in said if why(note, "") == note[:1].upper() + note[1:]]
-    if itself:
+    if itself := [note for note in said if note.casefold().startswith(SAYS_ITSELF)]:
         return why(itself[0], "")
     if fit.k == 0:
         return "Not estimable: no study could be pooled."
@@ -509,9 +514,9 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
     if MEASURES[effects.measure].axis == "proportion" and "xi" in effects.raw:
         marks.append(f"{level_text(fit.level)} CI of studies: exact (Clopper–Pearson)")
     if bool(np.isfinite(fit.weights[effects.pooled]).any()):
-        marks.append("area of squares: weight")
-    if not all(effects.included):
-        marks.append("grey, hollow: shown, not pooled")
+        marks.append("squares: area proportional to weight")
+    if bool(np.isfinite(effects.yi[~effects.pooled]).any()):
+        marks.append("hollow and grey: shown, not pooled")
     if marks:
         lines.append(_sentence("; ".join(marks)))
     return tuple(lines)
@@ -526,7 +531,7 @@ def _model_words(estimate: Estimate, fit: Fit) -> str:
     words += f"; {level} CI: {test}"
     if math.isfinite(estimate.pi_low):
         words += f"; prediction interval {fit.prediction}: {PREDICTION[fit.prediction]}"
-    return words
+    return words.replace(" - ", f" {MINUS} ")
 
 
 def _sentence(words: str) -> str:

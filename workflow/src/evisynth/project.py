@@ -9,7 +9,7 @@ from evisynth.config import RESERVED, Analysis, Config, Defaults, EvidenceFiles,
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS
-from evisynth.records import RawRow
+from evisynth.rows import RawRow
 from evisynth.selection import digest, select
 from evisynth.validation import validate
 from evisynth.yamltext import read_yaml
@@ -95,7 +95,9 @@ class Project:
     def engines_settings(self, name: str) -> dict[str, Any]:
         """What the comparison with other software depends on besides the effect sizes."""
         settings = self.pooling_settings(name)
-        return {key: value for key, value in settings.items() if key not in ("why_not", "notes")}
+        return {
+            key: value for key, value in settings.items() if key not in ("why_not", "notes")
+        }
 
     def _overlap_notes(self, name: str) -> list[str]:
         """Declared overlaps between studies that are pooled together."""

@@ -4,22 +4,31 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from evisynth.printed import number, parse_printed
+from evisynth.printed import PLAIN, PRINTED, number, parse_printed
 
 
 class Strict(BaseModel):
     """A model that refuses unknown keys and never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # deferred: a model that is only part of another is then never built on its own
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, defer_build=True
+    )
 
 
 def _printed(text: str) -> str:
-    parse_printed(text)
+    try:
+        parse_printed(text)
+    except ValueError:
+        raise ValueError(PRINTED) from None
     return text
 
 
 def _number(text: str) -> str:
-    number(text)
+    try:
+        number(text)
+    except ValueError:
+        raise ValueError(PLAIN) from None
     return text
 
 

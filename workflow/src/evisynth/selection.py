@@ -17,7 +17,7 @@ from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, Study
 from evisynth.inputs import INPUTS, check_numbers
 from evisynth.printed import number, parse_printed
-from evisynth.records import RawRow
+from evisynth.rows import RawRow
 from evisynth.studyfile import ArmValue, Result
 from evisynth.table import TEXT_FIELDS, TableRow, check_columns, read_table, to_number
 from evisynth.validation import choices, nearest

@@ -3,12 +3,12 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evisynth.errors import InputError, Problem, echo
-from evisynth.printed import number
+from evisynth.printed import number, spelling
 from evisynth.validation import choices, nearest
 from evisynth.yamltext import read_text
 
@@ -24,83 +24,140 @@ class TableRow:
     cells: Mapping[str, str]
 
 
-def read_table(path: Path, name: str) -> tuple[tuple[str, ...], tuple[TableRow, ...]]:
-    """Header and rows of a UTF-8 CSV file with a header line.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV file.
+
+    Attributes
+    ----------
+    file : name to show in messages.
+    header : names of the columns; a column without a name is not read.
+    rows : the rows that have a cell for every column.
+    problems : mistakes that left the rest readable, such as a row that is too short.
+    """
+
+    file: str
+    header: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_table(path: Path, name: str) -> Table:
+    """Read a UTF-8 CSV file whose first row names the columns.
 
     Raises
     ------
     InputError
-        Unreadable or not UTF-8, a column name missing or double, rows of the wrong length.
+        Unreadable or not UTF-8.
     """
     reader = csv.reader(io.StringIO(read_text(path, name), newline=""), strict=True)
     problems: list[Problem] = []
+    header: list[str] = []
     rows: list[TableRow] = []
+    count = 0
     try:
-        header = [cell.strip() for cell in next(reader)]
-        for column in sorted({c for c in header if header.count(c) > 1}):
-            problems.append(
-                Problem(
-                    name,
-                    "header",
-                    f"the column {echo(column)} {header.count(column)} times",
-                    "every column once",
-                    "rename or remove one",
-                    1,
-                )
-            )
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
                 continue
-            if len(cells) != len(header):
+            if not header:
+                header = cells
+                problems += _header_problems(header, name, reader.line_num)
+                continue
+            count += 1
+            if len(cells) == len(header):
+                named = zip(header, cells, strict=True)
+                rows.append(TableRow(reader.line_num, {key: cell for key, cell in named if key}))
+            else:
                 problems.append(
                     Problem(
                         name,
-                        f"row {len(rows) + 1}",
+                        f"row {count}",
                         f"{len(cells)} cells",
                         f"{len(header)}, as in the header",
-                        "check commas and quotes; quote a cell that holds a comma",
+                        "check commas and quotation marks; quote a cell that holds a comma",
                         reader.line_num,
-                    )
-                )
-            else:
-                rows.append(
-                    TableRow(
-                        reader.line_num,
-                        dict(zip(header, (cell.strip() for cell in cells), strict=True)),
                     )
                 )
     except csv.Error as error:
+        problems.append(_syntax(name, str(error), reader.line_num))
+    if not problems and not rows:
+        problems.append(Problem(name, "rows", "none", "at least one row", "add one"))
+    return Table(name, tuple(column for column in header if column), tuple(rows), tuple(problems))
+
+
+def _header_problems(header: list[str], name: str, line: int) -> list[Problem]:
+    problems = [
+        Problem(
+            name,
+            "header",
+            f"the column {echo(column)} {header.count(column)} times",
+            "every column once",
+            "rename or remove one",
+            line,
+        )
+        for column in sorted({c for c in header if c and header.count(c) > 1})
+    ]
+    other = next((sign for sign in (";", "\t") if sign in header[0]), "")
+    if len(header) == 1 and other:
         problems.append(
             Problem(
                 name,
-                "CSV syntax",
-                str(error),
-                "valid CSV",
-                "check quotes",
-                reader.line_num or None,
+                "header",
+                "columns separated by " + ("semicolons" if other == ";" else "tabs"),
+                "columns separated by commas, numbers with a decimal point",
+                "save it as CSV with commas (in a spreadsheet: language English)",
+                line,
             )
         )
-    if not problems and not rows:
-        problems.append(Problem(name, "rows", "none", "at least one row", "add one"))
-    if problems:
-        raise InputError(problems)
-    return tuple(header), tuple(rows)
+    return problems
 
 
-def check_columns(
-    header: Sequence[str], wanted: Mapping[str, str], table: str, config: str
-) -> list[Problem]:
+def _syntax(name: str, said: str, line: int) -> Problem:
+    found = {
+        "unexpected end of data": "a quotation mark that is never closed",
+        "',' expected after '\"'": "text after a closing quotation mark",
+    }.get(said, said)
+    return Problem(
+        name,
+        "CSV syntax",
+        found,
+        "valid CSV",
+        'check the quotation marks; one within a quoted cell is written twice: ""',
+        line or None,
+    )
+
+
+def check_columns(wanted: Mapping[str, str], table: Table, config: str) -> list[Problem]:
     """Columns that the configuration names (`place in it: column`) and the table lacks."""
     return [
         Problem(
             config,
             place,
             f"the column {echo(column)}",
-            f"a column of {table}: {choices(header, 40)}",
-            f"correct it{nearest(column, header)}",
+            f"a column of {table.file}: {choices(table.header, 40)}",
+            f"correct it{nearest(column, table.header)}",
         )
         for place, column in wanted.items()
-        if column not in header
+        if column not in table.header
+    ]
+
+
+def check_values(
+    column: str, wanted: Iterable[str], table: Table, config: str, place: str
+) -> list[Problem]:
+    """Values that rows are selected by and that `column` never has."""
+    known = {row.cells[column] for row in table.rows}
+    return [
+        Problem(
+            config,
+            place,
+            f"the value {echo(value)}",
+            f"a value of the column {echo(column)} of {table.file}: {choices(known)}",
+            f"correct it{nearest(value, known)}",
+        )
+        for value in wanted
+        if value not in known
     ]
 
 
@@ -114,7 +171,12 @@ def to_number(row: TableRow, column: str, name: str, problems: list[Problem]) ->
     except ValueError:
         problems.append(
             Problem(
-                name, column, echo(text), "a number or an empty cell", "correct it", row.line
+                name,
+                f"column {column}",
+                echo(text),
+                "a plain number such as 12 or 0.050, or an empty cell",
+                f"correct it{spelling(text)}",
+                row.line,
             )
         )
         return math.nan

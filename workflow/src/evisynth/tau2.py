@@ -1,12 +1,12 @@
 """Between-study variance: one function per estimator, for models with an intercept only.
 
-Every estimator is exact: closed forms in sums that lose no digits, the others as roots to machine
-precision inside brackets that are proven to hold them. Nothing iterates until a tolerance is met,
-so nothing can fail to converge.
+Every estimator is exact: closed forms in sums that lose no digits, the others as roots to
+machine precision inside brackets that are proven to hold them. Nothing iterates until a
+tolerance is met, so nothing can fail to converge.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ class Tau2:
     Attributes
     ----------
     value : at least 0; the square of the unit of yi.
-    maxima : where the (restricted) likelihood has a local maximum, ascending; empty for estimators
-        that maximise none.
+    maxima : where the (restricted) likelihood has a local maximum, ascending; empty for
+        estimators that maximise none.
     notes : every caveat.
     """
 
@@ -71,8 +71,8 @@ class Sample:
 def sample(yi: Floats, vi: Floats) -> Sample:
     """Sort, shift and scale effects `yi` with variances `vi`, both of shape (k,).
 
-    Sorting makes every result independent of the order of the studies, the shift keeps the digits
-    of effects far from 0, and the scale, a power of 2, changes no digit.
+    Sorting makes every result independent of the order of the studies, the shift keeps the
+    digits of effects far from 0, and the scale, a power of 2, changes no digit.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def weighted_mean(data: Sample, tau2: float) -> float:
 
 
 def generalised_q(data: Sample, tau2: float) -> float:
-    """Weighted sum of squared residuals, weights 1 / (vi + tau2); Cochran's Q where tau2 = 0."""
+    """Sum of squared residuals weighted by 1 / (vi + tau2); Cochran's Q where tau2 = 0."""
     wi = 1 / (data.vi + tau2)
     return total(wi * (data.yi - weighted_mean(data, tau2)) ** 2)
 
@@ -125,7 +125,8 @@ def generalised_q(data: Sample, tau2: float) -> float:
 def trace_p(data: Sample, tau2: float) -> float:
     """Sum of wi minus the sum of wi squared over the sum of wi, wi = 1 / (vi + tau2).
 
-    The trace of metafor's P matrix; also the denominator of DerSimonian and Laird (1986, eq. 8).
+    The trace of metafor's P matrix; also the denominator of DerSimonian and Laird (1986, eq.
+    8).
     """
     wi = 1 / (data.vi + tau2)
     others = total(wi) - wi
@@ -147,8 +148,8 @@ def falling_root(function: Callable[[float], float], low: float, high: float) ->
 def tau2_at_q(data: Sample, q: float) -> float:
     """Root in tau2 of the generalised Q = `q` in the unit of `data`; 0 where Q(0) is not above.
 
-    Q falls in tau2 and Q(tau2) (vi_min + tau2) is at most half of (k - 1) times the squared range
-    of the effects, which bounds the search above.
+    Q falls in tau2 and Q(tau2) (vi_min + tau2) is at most half of (k - 1) times the squared
+    range of the effects, which bounds the search above.
     """
     if generalised_q(data, 0.0) <= q:
         return 0.0
@@ -182,8 +183,8 @@ def dersimonian_laird(yi: Floats, vi: Floats) -> Tau2:
 def hedges(yi: Floats, vi: Floats) -> Tau2:
     """Hedges (1983; doi:10.1037/0033-2909.93.2.388), also called Cochran's: truncated at 0.
 
-    Variance of the effects minus the mean of their sampling variances. Parameters are effects and
-    variances of shape (k,), k > 1. Raises what `sample` raises.
+    Variance of the effects minus the mean of their sampling variances. Parameters are effects
+    and variances of shape (k,), k > 1. Raises what `sample` raises.
     """
     data = _two_studies(yi, vi)
     mean = total(data.yi) / data.k
@@ -253,8 +254,8 @@ def _local_maxima(data: Sample, restricted: bool) -> list[float]:
     """All local maxima of the profile likelihood on [0, inf), in the unit of `data`.
 
     The score is negative beyond the squared range of the effects: each residual is at most the
-    range times the share of the weight that the other studies have, so that the sum of squares in
-    the score is below the penalty as soon as tau2 + vi_min exceeds the squared range.
+    range times the share of the weight that the other studies have, so that the sum of squares
+    in the score is below the penalty as soon as tau2 + vi_min exceeds the squared range.
     """
     lowest = float(data.vi[0])
     cells = math.ceil(math.log1p(data.yi_range**2 / lowest) / STEP)
@@ -278,10 +279,8 @@ def _local_maxima(data: Sample, restricted: bool) -> list[float]:
 
 def _likelihood(yi: Floats, vi: Floats, restricted: bool) -> Tau2:
     data = _two_studies(yi, vi)
-    heights = {
-        tau2: _log_likelihood(data, tau2, restricted)
-        for tau2 in _local_maxima(data, restricted)
-    }
+    maxima = _local_maxima(data, restricted)
+    heights = {tau2: _log_likelihood(data, tau2, restricted) for tau2 in maxima}
     best = max(heights, key=lambda tau2: (heights[tau2], tau2))
     back = {tau2: math.ldexp(tau2, 2 * data.exponent) for tau2 in heights}
     notes = []
@@ -328,6 +327,5 @@ TAU2: dict[str, Estimator] = {
 
 
 def estimates(yi: Floats, vi: Floats, first: str) -> dict[str, Tau2]:
-    """Tau2 by every estimator, `first` before the others; effects and variances of shape (k,)."""
-    keys: Iterable[str] = sorted(TAU2, key=lambda key: key != first)
-    return {key: TAU2[key](yi, vi) for key in keys}
+    """Tau2 of effects and variances (k,) by every estimator, `first` before the others."""
+    return {key: TAU2[key](yi, vi) for key in sorted(TAU2, key=lambda key: key != first)}

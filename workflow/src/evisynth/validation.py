@@ -1,6 +1,6 @@
 """A document against its model: every mistake at once, with its line and the nearest valid word."""
 
-import difflib
+import re
 import types
 from collections.abc import Iterable
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -8,61 +8,127 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from evisynth.errors import Problem, echo
-from evisynth.yamltext import Document, Keys, show
+from evisynth.printed import spelling
+from evisynth.yamltext import LONGEST_KEY, Document, Keys, show
 
 M = TypeVar("M", bound=BaseModel)
+Item = dict[str, Any]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the known word closest to `word`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    import difflib  # only a mistake needs it
+
+    by_fold = {other.casefold(): other for other in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(word[:200].casefold(), list(by_fold), n=1, cutoff=0.6)
+    return f"; did you mean {echo(by_fold[close[0]])}?" if close else ""
 
 
 def choices(known: Iterable[str], most: int = 12) -> str:
     """Known words as a reader wants them: all of a few, the first of many."""
     words = sorted(known)
-    return ", ".join(words[:most]) + (
-        f", ... ({len(words)} in all)" if len(words) > most else ""
-    )
+    shown = [w if len(w) <= LONGEST_KEY else w[:LONGEST_KEY] + "..." for w in words[:most]]
+    return ", ".join(shown) + (f", ... ({len(words)} in all)" if len(words) > most else "")
 
 
 def validate(model: type[M], document: Document) -> tuple[M | None, list[Problem]]:
     """`document` as `model`, or None with everything that is wrong with it."""
     try:
-        return model.model_validate(document.tree), []
+        content = model.model_validate(document.tree)
     except ValidationError as error:
-        return None, _problems(model, document, error)
+        return None, [*document.problems, *_problems(model, document, error)]
+    return (None if document.problems else content), list(document.problems)
+
+
+def part(model: type[M], tree: object) -> M | None:
+    """`tree` as `model` if nothing is wrong with it."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError:
+        return None
 
 
 def _problems(
     model: type[BaseModel], document: Document, error: ValidationError
 ) -> list[Problem]:
-    by_place: dict[Keys, list[dict[str, Any]]] = {}
+    """All mistakes.
+
+    A rule that compares several keys of an entry is not asked while one of them is wrong by itself.
+    So what is wrong is taken away and the rest is asked again.
+    """
+    problems: list[Problem] = []
+    seen: set[Keys] = set()
+    removed: set[Keys] = set()
+    tree: Any = document.tree
+    while True:
+        by_place = _by_place(tree, error)
+        fresh = {k: v for k, v in by_place.items() if k not in seen and not _is_gap(k, v, removed)}
+        for keys, items in fresh.items():
+            problems += _problem(model, document, keys, items, removed)
+        seen |= set(fresh)
+        wrong = {
+            keys
+            for keys, items in fresh.items()
+            if keys and isinstance(keys[-1], str) and items[0]["type"] != "missing"
+        }
+        if not wrong:
+            return problems
+        removed |= wrong
+        tree = _without(tree, wrong)
+        try:
+            model.model_validate(tree)
+        except ValidationError as again:
+            error = again
+        else:
+            return problems
+
+
+def _by_place(tree: object, error: ValidationError) -> dict[Keys, list[Item]]:
+    places: dict[Keys, list[Item]] = {}
     for item in error.errors(include_url=False, include_context=True):
-        by_place.setdefault(_keys(document.tree, item["loc"]), []).append(dict(item))
-    return [_problem(model, document, keys, items) for keys, items in by_place.items()]
+        places.setdefault(_keys(tree, item["loc"], item["type"]), []).append(dict(item))
+    outer = {keys[:i] for keys in places for i in range(len(keys))}
+    # of a union, the alternatives that the author did not write are no mistakes
+    return {
+        keys: items
+        for keys, items in places.items()
+        if keys not in outer or not all(item["type"] in _WRONG_SHAPE for item in items)
+    }
 
 
-def _keys(tree: object, loc: tuple[int | str, ...]) -> Keys:
+def _is_gap(keys: Keys, items: list[Item], removed: set[Keys]) -> bool:
+    """Whether this is only wrong because a mistake was taken away."""
+    if keys in removed:
+        return True
+    return items[0]["type"] == "too_short" and any(r[: len(keys)] == keys for r in removed)
+
+
+def _without(tree: Any, places: set[Keys], at: Keys = ()) -> Any:
+    if isinstance(tree, dict):
+        return {
+            key: _without(value, places, (*at, key))
+            for key, value in tree.items()
+            if (*at, key) not in places
+        }
+    if isinstance(tree, list):
+        return [_without(value, places, (*at, i)) for i, value in enumerate(tree)]
+    return tree
+
+
+def _keys(tree: object, loc: tuple[int | str, ...], kind: str) -> Keys:
     """The part of pydantic's location that exists in the document (it names unions too)."""
     keys: list[str | int] = []
-    for i, part in enumerate(loc):
-        if isinstance(tree, dict) and part in tree and loc[i + 1 : i + 2] != ("[key]",):
-            tree = tree[part]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            tree = tree[part]
-        elif i == len(loc) - 1 and isinstance(part, str) and isinstance(tree, dict):
-            keys.append(part)  # a missing key
+    for i, step in enumerate(loc):
+        if loc[i + 1 :] == ("[key]",):
+            keys.append(step)
             break
-        elif part in ("[key]",) or not isinstance(tree, (dict, list)):
+        if isinstance(tree, dict) and isinstance(step, str) and step in tree:
+            tree = tree[step]
+        elif isinstance(tree, list) and isinstance(step, int) and step < len(tree):
+            tree = tree[step]
+        elif not (kind == "missing" and i == len(loc) - 1):
             continue
-        elif isinstance(tree, dict) and loc[i + 1 : i + 2] == ("[key]",):
-            keys.append(part)
-            break
-        else:
-            continue
-        keys.append(part)
+        keys.append(step)
     return tuple(keys)
 
 
@@ -76,79 +142,125 @@ def _value(tree: Any, keys: Keys) -> object:
 
 
 def _problem(
-    model: type[BaseModel], document: Document, keys: Keys, items: list[dict[str, Any]]
-) -> Problem:
+    model: type[BaseModel],
+    document: Document,
+    keys: Keys,
+    items: list[Item],
+    removed: set[Keys],
+) -> list[Problem]:
     kinds = {item["type"] for item in items}
     value, line = _value(document.tree, keys), document.line(keys)
+    name, place = document.file, show(keys)
     if kinds == {"extra_forbidden"}:
         known = _fields_at(model, keys[:-1])
-        return Problem(
-            document.file,
-            show(keys),
-            f"the unknown key {echo(str(keys[-1]))}",
-            f"one of: {choices(known, 40)}",
-            f"correct or remove it{nearest(str(keys[-1]), known)}",
-            line,
-        )
+        found = f"the unknown key {echo(str(keys[-1]))}"
+        action = f"correct or remove it{nearest(str(keys[-1]), known)}"
+        return [Problem(name, place, found, f"one of: {choices(known, 40)}", action, line)]
     if kinds == {"missing"}:
-        return Problem(
-            document.file,
-            show(keys),
-            "nothing",
-            f"the key {keys[-1]!r}: {_describe(model, keys)}",
-            "add it",
-            line,
-        )
+        expected = f"the key {str(keys[-1])!r}: {_describe(model, keys)}"
+        return [Problem(name, place, "nothing", expected, "add it", line)]
+    if kinds == {"value_error"} and isinstance(value, dict):
+        return [
+            Problem(
+                name,
+                place,
+                mistake,
+                "entries that can be true together",
+                "compare with the report and correct it",
+                document.line((*keys, _mentioned(mistake, value))),
+            )
+            for item in items
+            for mistake in str(item["ctx"]["error"]).split("; ")
+            if not any((*keys, word) in removed for word in re.findall(r"\w+", mistake))
+        ]
     expected = " or ".join(dict.fromkeys(_expected(item) for item in items))
-    allowed = [
-        str(word)
-        for item in items
-        if item["type"] == "literal_error"
-        for word in item["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-    ]
-    hint = nearest(value, allowed) if isinstance(value, str) else ""
-    return Problem(
-        document.file,
-        show(keys),
-        echo(value) if not isinstance(value, dict | list) else _shape(value),
-        expected,
-        f"correct it{hint}",
-        line,
-    )
+    return [Problem(name, place, echo(value), expected, f"correct it{_hint(value, items)}", line)]
 
 
-def _shape(value: dict[str, Any] | list[Any]) -> str:
-    if isinstance(value, list):
-        return f"a list of {len(value)}: {echo(value)}"
-    return "the keys " + ", ".join(echo(str(key)) for key in list(value)[:12])
+def _mentioned(mistake: str, value: dict[str, Any]) -> str:
+    """The key that a mistake of an entry is about."""
+    return next((word for word in re.findall(r"\w+", mistake) if word in value), "")
 
 
-_EXPECTED = {
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "yes or no",
-    "string_type": "text",
-    "list_type": "a list",
-    "dict_type": "`key: value` lines",
-    "model_type": "`key: value` lines",
-    "model_attributes_type": "`key: value` lines",
-    "int_type": "a whole number",
-    "float_type": "a number",
+def _hint(value: object, items: list[Item]) -> str:
+    if not isinstance(value, str):
+        return ""
+    allowed = [word for item in items for word in _literals(item)]
+    close = nearest(value, allowed)
+    if close:
+        return close
+    kinds = {item["type"] for item in items}
+    if "list_type" in kinds:
+        return f"; write [{value}]" if len(value) <= LONGEST_KEY and value.isprintable() else ""
+    if "less_than" in kinds and re.fullmatch(r"[0-9]{2}(\.[0-9]+)?", value):
+        return f"; as a fraction: {float(value) / 100:g}"
+    return spelling(value)
+
+
+def _literals(item: Item) -> list[str]:
+    return re.findall(r"'([^']*)'", item["ctx"]["expected"]) if _is_literal(item) else []
+
+
+def _is_literal(item: Item) -> bool:
+    return bool(item["type"] == "literal_error")
+
+
+_WRONG_SHAPE = {
     "bool_type": "yes or no",
+    "dict_type": "`key: value` lines",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "literal_error": "",
+    "model_attributes_type": "`key: value` lines",
+    "model_type": "`key: value` lines",
+    "string_type": "text",
 }
 
+_EXPECTED = _WRONG_SHAPE | {
+    "bool_parsing": "yes or no",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number that is not so long",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "text that is not empty",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entries",
+}
 
-def _expected(item: dict[str, Any]) -> str:
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": (
+        "a name of letters, digits, `.`, `_` and `-` that begins with a letter or digit, "
+        "at most 64 characters"
+    ),
+    r"^[a-z0-9][a-z0-9_-]{0,63}$": (
+        "a name of small letters, digits, `_` and `-` that begins with a letter or digit, "
+        "at most 64 characters: it names a folder"
+    ),
+    r"^\d{1,9}$": "at most 9 digits",
+    r"^[0-9a-f]{64}$": "64 digits 0-9 a-f, as sha256sum prints them",
+}
+"""Patterns of the models in words."""
+
+
+def _expected(item: Item) -> str:
     kind, context = item["type"], item.get("ctx") or {}
-    if kind == "literal_error":
-        return f"one of {context['expected']}"
+    if _is_literal(item):
+        words = _literals(item)
+        return f"one of: {', '.join(words)}" if len(words) > 1 else f"`{words[0]}`"
     if kind == "value_error":
-        return f"{context['error']}"
+        return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"a safe name matching {context['pattern']}"
-    return _EXPECTED.get(kind, str(item["msg"]))
+        return PATTERNS.get(context["pattern"], "another spelling")
+    if kind == "too_short" and context.get("min_length") == 1:
+        return "at least one entry"
+    return _EXPECTED.get(kind, "another value").format(**context)
 
 
 def _models(annotation: Any) -> list[Any]:

@@ -4,8 +4,10 @@ YAML's own typing would turn ``no`` into False, ``.050`` into 0.05 and ``2020-01
 trailing zeros and ``<`` carry information here, so only the schema decides on types.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import yaml
@@ -17,9 +19,11 @@ Keys = tuple[str | int, ...]
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 DEEPEST = 40
 LARGEST_FILE = 10_000_000
-LOADER = getattr(
-    yaml, "CBaseLoader", yaml.BaseLoader
-)  # libyaml, where PyYAML was built with it
+LONGEST_KEY = 60
+# libyaml, where PyYAML was built with it
+LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# no part of any text: terminals act on them and XML cannot hold them
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,13 @@ class Document:
     file : name to show in messages.
     tree : dicts, lists, text and None (an empty or ``null`` plain scalar).
     lines : line (from 1) of every value, by its path of keys.
+    problems : mistakes that left the rest readable, such as a key that stands twice.
     """
 
     file: str
     tree: dict[str, Any]
     lines: dict[Keys, int]
+    problems: tuple[Problem, ...] = ()
 
     def line(self, keys: Keys) -> int | None:
         """Line of the value at `keys`, or of the nearest enclosing one."""
@@ -43,25 +49,47 @@ class Document:
             keys = keys[:-1]
         return self.lines.get(keys)
 
+    def line_of(self, place: str) -> int | None:
+        """Line of a place as `show` writes it, or of the nearest enclosing one."""
+        shown = {show(keys): line for keys, line in self.lines.items()}
+        while place and place not in shown:
+            place = place[: max(place.rfind("."), place.rfind("["), 0)]
+        return shown.get(place)
+
 
 def read_text(path: Path, name: str) -> str:
-    """Content of a UTF-8 text file; InputError where it is missing, empty, huge or not UTF-8."""
+    """Content of a UTF-8 text file.
 
-    def problem(found: str, expected: str, action: str) -> InputError:
-        return InputError([Problem(name, "the file itself", found, expected, action)])
+    Raises
+    ------
+    InputError
+        The file is missing, empty, huge, no regular file, not UTF-8, or holds control characters.
+    """
+
+    def problem(
+        found: str, expected: str, action: str, line: int | None = None
+    ) -> InputError:
+        return InputError([Problem(name, "the file itself", found, expected, action, line)])
 
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        status = path.stat()
+        if S_ISDIR(status.st_mode):
+            raise problem("a folder", "a file", "correct the path")
+        if not S_ISREG(status.st_mode):
+            raise problem("a device or pipe", "a file", "correct the path")
+        if status.st_size > LARGEST_FILE:
             raise problem(
-                f"{path.stat().st_size} bytes", f"at most {LARGEST_FILE}", "split the file"
+                f"{status.st_size} bytes", f"at most {LARGEST_FILE}", "split the file"
             )
         content = path.read_bytes()
-    except IsADirectoryError:
-        raise problem("a folder", "a file", "correct the path") from None
     except FileNotFoundError:
         raise problem("no such file", "a text file", "create it or correct the path") from None
     except OSError as error:
-        raise problem(str(error.strerror), "a readable file", "check its permissions") from None
+        raise problem(
+            error.strerror or "no access", "a readable file", "check its path and permissions"
+        ) from None
+    except ValueError:  # a NUL in the path
+        raise problem("a path that cannot exist", "a file", "correct the path") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -69,10 +97,23 @@ def read_text(path: Path, name: str) -> str:
             f"byte 0x{content[error.start]:02x} at position {error.start}, not UTF-8",
             "text in UTF-8",
             "save the file as UTF-8",
+            content.count(b"\n", 0, error.start) + 1,
         ) from None
     if not text.strip():
         raise problem("an empty file", "content", "fill it in or remove it")
+    control = CONTROL.search(text)
+    if control:
+        raise problem(
+            _control(control),
+            "text",
+            "remove it; if there are many, save the file as plain text in UTF-8",
+            text.count("\n", 0, control.start()) + 1,
+        )
     return text
+
+
+def _control(match: re.Match[str]) -> str:
+    return f"the control character U+{ord(match[0]):04X}"
 
 
 def read_yaml(path: Path, name: str) -> Document:
@@ -81,97 +122,210 @@ def read_yaml(path: Path, name: str) -> Document:
     Raises
     ------
     InputError
-        The file cannot be read, is not YAML, repeats a key, holds no mapping, or uses
-        anchors, aliases or tags, none of which a study needs.
+        The file cannot be read, is not YAML, or holds no mapping.
     """
     text = read_text(path, name)
+    reader = _Reader(name)
     try:
         for event in yaml.parse(text, Loader=LOADER):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise InputError(
-                    [
-                        Problem(
-                            name,
-                            "an anchor or alias",
-                            echo(event.anchor),
-                            "plain YAML",
-                            "write the value out",
-                            event.start_mark.line + 1,
-                        )
-                    ]
-                )
-        node = yaml.compose(text, Loader=LOADER)
+            reader.take(event)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        raise InputError([*reader.problems, _syntax(name, text, error)]) from None
+    except InputError:
+        raise
+    except (ValueError, OverflowError):  # PyYAML without libyaml: an escape beyond Unicode
+        raise InputError(
+            [*reader.problems, Problem(name, "YAML syntax", "a \\ escape", "text", "remove it")]
+        ) from None
+    if not isinstance(reader.tree, dict):
         raise InputError(
             [
+                *reader.problems,
                 Problem(
                     name,
-                    "YAML syntax",
-                    str(getattr(error, "problem", None) or "text that is not YAML"),
-                    "valid YAML",
-                    "look at this line and the one above: indentation, quotes, `key: value`",
-                    mark.line + 1 if mark else None,
-                )
+                    "top level",
+                    "only comments" if reader.tree is None else echo(reader.tree),
+                    "`key: value` lines",
+                    "write a mapping",
+                    1,
+                ),
             ]
-        ) from None
-    except RecursionError:
-        raise InputError(
-            [Problem(name, "YAML syntax", "deep nesting", "a flat file", "flatten it")]
-        ) from None
-    problems: list[Problem] = []
-    lines: dict[Keys, int] = {}
-    tree = _plain(node, (), name, lines, problems)
-    if not isinstance(tree, dict):
-        problems.append(
-            Problem(name, "top level", echo(tree), "`key: value` lines", "write a mapping", 1)
         )
-    if problems:
-        raise InputError(problems)
-    return Document(name, tree, lines)
+    return Document(name, reader.tree, reader.lines, tuple(reader.problems))
 
 
-def _plain(
-    node: yaml.Node, keys: Keys, name: str, lines: dict[Keys, int], problems: list[Problem]
-) -> Any:
-    lines[keys] = node.start_mark.line + 1
-    if len(keys) > DEEPEST:
-        problems.append(
-            Problem(
-                name, show(keys[:3]), "deep nesting", "a flat file", "flatten it", lines[keys]
+_SYNTAX = (
+    (
+        "mapping values are not allowed",
+        "a second `key: value` on one line, or a wrong indentation",
+        "put text that holds a colon in quotation marks; indent keys of one level alike",
+    ),
+    (
+        "cannot start any token",
+        "a character that no value can begin with",
+        "indent with spaces, not tabs; put the value in quotation marks",
+    ),
+    (
+        "unexpected end of stream",
+        "a quotation mark that is never closed",
+        "close it",
+    ),
+    ("',' or ']'", "a list in [ ] that is not closed", "add the comma or the ]"),
+    ("',' or '}'", "keys in { } that are not closed", "add the comma or the }"),
+    ("expected '-' indicator", "a list and keys mixed", "indent the lines of one list alike"),
+    ("could not find expected ':'", "a line without `key:`", "add the colon, or indent the line"),
+    ("did not find expected key", "a key that is not indented as its neighbours", "align it"),
+)
+
+
+def _syntax(name: str, text: str, error: yaml.YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = mark.line + 1 if mark else None
+    said = str(getattr(error, "problem", None) or "text that is not YAML")
+    found, action = next(
+        ((words, advice) for part, words, advice in _SYNTAX if part in said),
+        (said.removeprefix("found "), "look at this line and the one above: indentation, quotes, `key: value`"),
+    )
+    lines = text.splitlines()
+    if line and line <= len(lines) and lines[line - 1].strip():
+        found += f", in {echo(lines[line - 1])}"
+    return Problem(name, "YAML syntax", found, "valid YAML", action, line)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not come yet."""
+
+    keys: Keys
+    value: Any
+    key: str | None = None
+    kept: bool = True
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Builds the tree from YAML's events; without recursion, so that no file exhausts a stack."""
+
+    name: str
+    tree: Any = None
+    lines: dict[Keys, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    stack: list[_Open] = field(default_factory=list)
+    documents: int = 0
+
+    def take(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent | yaml.AliasEvent):
+            self._take_node(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self.stack.pop()
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents == 2:
+                self._wrong(event, (), "a second document (`---`)", "one", "split the file")
+
+    def _wrong(
+        self, event: yaml.Event, keys: Keys, found: str, expected: str, action: str
+    ) -> None:
+        line = event.start_mark.line + 1
+        self.problems.append(
+            Problem(self.name, show(keys), found, expected, action, line)
+        )
+
+    def _take_node(self, event: Any) -> None:
+        top = self.stack[-1] if self.stack else None
+        keys = self._keys(top)
+        if event.anchor is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            self._wrong(
+                event,
+                keys,
+                f"the anchor or alias {sign}{event.anchor[:LONGEST_KEY]}",
+                "plain YAML",
+                "write the value out; quote a text that begins with & or *",
             )
-        )
-        return None
-    if isinstance(node, yaml.SequenceNode):
-        return [
-            _plain(item, (*keys, i), name, lines, problems) for i, item in enumerate(node.value)
-        ]
-    if isinstance(node, yaml.MappingNode):
-        tree: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                problems.append(
-                    Problem(
-                        name, show(keys), "a key that is no text", "text", "rename it", line
-                    )
-                )
-            elif key in tree:
-                problems.append(
-                    Problem(
-                        name,
-                        show((*keys, key)),
-                        f"the key {echo(key)} a second time",
-                        "every key once",
-                        "rename or remove one of the two",
-                        line,
-                    )
-                )
-            else:
-                tree[key] = _plain(value_node, (*keys, key), name, lines, problems)
-                lines[(*keys, key)] = line
-        return tree
-    return None if not node.style and node.value in NULLS else node.value
+        if getattr(event, "tag", None) is not None:
+            self._wrong(
+                event,
+                keys,
+                f"the tag {echo(event.tag)}",
+                "plain YAML",
+                "remove it; quote a text that begins with !",
+            )
+        if top and isinstance(top.value, dict) and top.key is None:
+            self._take_key(event, top)
+            return
+        self.lines.setdefault(keys, event.start_mark.line + 1)
+        value = self._value(event, keys)
+        if top is None:
+            if self.documents == 1:
+                self.tree = value
+        elif isinstance(top.value, list):
+            top.value.append(value)
+        else:
+            if top.kept:
+                top.value[top.key] = value
+            top.key = None
+        self._open(event, keys, value)
+
+    def _keys(self, top: _Open | None) -> Keys:
+        if top is None:
+            return ()
+        if isinstance(top.value, list):
+            return (*top.keys, len(top.value))
+        return top.keys if top.key is None else (*top.keys, top.key)
+
+    def _take_key(self, event: Any, top: _Open) -> None:
+        top.kept = isinstance(event, yaml.ScalarEvent)
+        if not top.kept:
+            top.key = ""
+            self._wrong(event, top.keys, "a key that is no text", "text", "rename it")
+            self._open(event, top.keys, [])
+            return
+        top.key = self._text(event, top.keys)
+        keys = (*top.keys, top.key)
+        if top.key in top.value:
+            top.kept = False
+            first = self.lines[keys]
+            self._wrong(
+                event,
+                keys,
+                f"the key {echo(top.key)} a second time, after line {first}",
+                "every key once",
+                "rename or remove one of the two",
+            )
+        else:
+            self.lines[keys] = event.start_mark.line + 1
+
+    def _value(self, event: Any, keys: Keys) -> Any:
+        if isinstance(event, yaml.ScalarEvent):
+            if not event.style and event.value in NULLS:
+                return None
+            return self._text(event, keys)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return []
+        return {} if isinstance(event, yaml.MappingStartEvent) else None
+
+    def _text(self, event: Any, keys: Keys) -> str:
+        # only a double-quoted scalar can spell one out; in others the file was searched for them
+        control = CONTROL.search(event.value) if event.style == '"' else None
+        if control:
+            self._wrong(event, keys, _control(control), "text", "remove it")
+            return CONTROL.sub("", event.value)
+        return str(event.value)
+
+    def _open(self, event: Any, keys: Keys, value: Any) -> None:
+        if not isinstance(event, yaml.CollectionStartEvent):
+            return
+        if len(self.stack) == DEEPEST:
+            self._wrong(
+                event,
+                keys[:3],
+                f"more than {DEEPEST} levels, one within another",
+                "a flat file",
+                "flatten it",
+            )
+            raise InputError(self.problems)
+        self.stack.append(_Open(keys, value))
 
 
 def show(keys: Keys) -> str:
@@ -181,5 +335,6 @@ def show(keys: Keys) -> str:
         if isinstance(key, int):
             text += f"[{key + 1}]"
         else:
-            text += ("." if text else "") + str(key)
+            short = key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "..."
+            text += ("." if text else "") + short
     return text or "top level"

@@ -29,6 +29,7 @@ from evisynth.plots.axis import (
     tick_labels,
 )
 from evisynth.plots.layout import (
+    ARROW_ROOM,
     MARGIN,
     ROW,
     Columns,
@@ -77,8 +78,8 @@ DIAMOND_HALF_HEIGHT = 0.07  # inches
 PIXELS_MOST = 60_000  # Agg draws less than 2**16 pixels in a direction
 
 # Points
-SQUARE_MOST, SQUARE_LEAST, SQUARE_PLAIN = 10.0, 2.2, 5.5
-ARROW = 5.5
+SQUARE_MOST, SQUARE_LEAST, SQUARE_PLAIN = 10.0, 3.2, 5.5
+ARROW, BAR_ARROW = 5.5, 9.0
 
 
 def draw_forest(plot: ForestPlot) -> Figure:
@@ -204,26 +205,21 @@ def _draw_headers(
 ) -> None:
     for number, (_, places) in enumerate(groups_of(plot.column_headers_left)):
         span = Span(columns.left[places[0]].left, columns.left[places[-1]].right)
-        end = page.write_block(
-            span.middle,
-            heights.groups,
-            words.groups[number],
-            BOLD,
-            f"group-{number}",
-            align="center",
-        )
-        page.rule(span, end + 0.02, f"group-rule-{number}", strong=False)
+        lines, gid = words.groups[number], f"group-{number}"
+        top = heights.groups - BOLD.line * len(lines)
+        page.write_block(span.middle, top, lines, BOLD, gid, align="center")
+        page.rule(span, heights.groups + 0.02, f"group-rule-{number}", strong=False)
     for side, heads, spans in (
         ("left", plot.column_headers_left, columns.left),
         ("right", plot.column_headers_right, columns.right),
     ):
         for place, (head, span) in enumerate(zip(heads, spans, strict=True)):
             first = side == "left" and place == 0
-            lines = [shorten(clean(line), BOLD, span.width) for line in head.lines]
+            head_lines = [shorten(clean(line), BOLD, span.width) for line in head.lines]
             page.write_block(
                 span.left if first else span.right,
-                heights.rule - 0.04 - BOLD.line * len(lines),
-                lines,
+                heights.rule - 0.04 - BOLD.line * len(head_lines),
+                head_lines,
                 BOLD,
                 f"header-{side}-{place}",
                 align="left" if first else "right",
@@ -270,12 +266,20 @@ def _draw_below_axis(page: Page, words: Words, columns: Columns, heights: Height
     top = heights.axis + 0.06
     for number, lines in enumerate(words.lines):
         top = page.write_block(MARGIN, top, lines, NOTE, f"line-{number}")
-    left, right = words.favours
-    span = columns.plot
-    page.write_block(span.left, heights.favours, left, NOTE, "favours-left")
-    page.write_block(span.right, heights.favours, right, NOTE, "favours-right", align="right")
-    label, middle = words.axis_label, span.middle
+    _draw_favours(page, words, columns.plot, heights.favours)
+    label, middle = words.axis_label, columns.plot.middle
     page.write_block(middle, heights.axis_label, label, NOTE, "axis-label", align="center")
+
+
+def _draw_favours(page: Page, words: Words, span: Span, top: float) -> None:
+    (left, right), middle = words.favours, top + NOTE.line / 2
+    if left:
+        page.write(span.left, middle, "←", NOTE, "favours-left-arrow")
+        page.write_block(span.left + ARROW_ROOM, top, left, NOTE, "favours-left")
+    if right:
+        x = span.right - ARROW_ROOM
+        page.write(span.right, middle, "→", NOTE, "favours-right-arrow", align="right")
+        page.write_block(x, top, right, NOTE, "favours-right", align="right")
 
 
 def _draw_footer(page: Page, words: Words, columns: Columns, heights: Heights) -> None:
@@ -416,7 +420,7 @@ def _draw_arrow(axes: Axes, side: str, y: float, colour: str, name: str, shown: 
         [shown[0] if side == "low" else shown[1]],
         [y],
         marker=CARETLEFT if side == "low" else CARETRIGHT,
-        markersize=ARROW,
+        markersize=BAR_ARROW if name == "prediction" else ARROW,
         color=colour,
         markeredgewidth=0.0,
         linestyle="none",
@@ -459,7 +463,7 @@ def _draw_diamond(axes: Axes, diamond: Diamond, y: float, shown: Range, axis: st
             facecolor=DIAMOND if random else "white",
             edgecolor=DIAMOND if random else INK,
             linewidth=0.8,
-            joinstyle="miter",
+            joinstyle="round",
             clip_on=False,
             zorder=4,
             gid=name,

@@ -26,6 +26,7 @@ ROW = 0.205
 GAP, GROUP_GAP, BLOCK_GAP = 0.13, 0.24, 0.2
 LABEL_MOST, CELL_MOST, GROUP_MOST = 2.6, 1.7, 1.6
 LEFT_LEAST = 2.9  # the lines on heterogeneity stand beneath the left columns
+ARROW_ROOM = 0.14
 PLOT_LEAST, PLOT_USUAL, PLOT_MOST = 2.4, 3.1, 4.0
 PAGE_LEAST, PAGE_MOST = 7.5, 10.0
 
@@ -39,10 +40,12 @@ class Span:
 
     @property
     def width(self) -> float:
+        """Distance of its sides."""
         return self.right - self.left
 
     @property
     def middle(self) -> float:
+        """Half way between its sides."""
         return (self.left + self.right) / 2
 
 
@@ -85,12 +88,14 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Heights:
-    """Where things stand, from the top of the page: tops of blocks, middles of rows."""
+    """Where things stand, from the top of the page: tops of blocks, middles of rows.
+
+    `groups` is where the names of groups end; `rule` is the line under the heads.
+    """
 
     title: float
     subtitle: float
     groups: float
-    headers: float
     rule: float
     rows: tuple[float, ...]
     summaries: tuple[float, ...]
@@ -216,14 +221,6 @@ def _words(plot: ForestPlot, columns: Columns) -> Words:
         )
         for group, places in groups_of(plot.column_headers_left)
     ]
-    half = columns.plot.width / 2 - GAP / 2
-    favours: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    if plot.favours is not None:
-        left, right = clean(plot.favours.left), clean(plot.favours.right)
-        favours = (
-            wrap(f"← {left}", NOTE, half, 3) if left else (),
-            wrap(f"{right} →", NOTE, half, 3) if right else (),
-        )
     return Words(
         title=wrap(clean(plot.title), HEAD, whole, 3),
         subtitle=wrap(clean(plot.subtitle), BODY, whole, 2),
@@ -232,11 +229,22 @@ def _words(plot: ForestPlot, columns: Columns) -> Words:
         reasons=tuple(wrap(clean(row.reason), ASIDE, beside, 3) for row in plot.rows),
         no_summary=wrap(clean(plot.no_summary), BODY, beside, 6),
         lines=tuple(wrap_clauses(clean(line), NOTE, beside, 4) for line in plot.lines),
-        favours=favours,
+        favours=_favours(plot, columns.plot.width),
         axis_label=wrap(clean(plot.axis_label), NOTE, columns.plot.width, 2),
         footer=tuple(wrap(clean(line), NOTE, whole, 4) for line in plot.footer),
         caveats=tuple(wrap(clean(line), NOTE, whole, 6) for line in plot.caveats),
     )
+
+
+def _favours(plot: ForestPlot, whole: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words left and right, without arrows; a short one leaves its room to the other."""
+    if plot.favours is None:
+        return (), ()
+    left, right = clean(plot.favours.left), clean(plot.favours.right)
+    room = whole - GAP - 2 * ARROW_ROOM
+    room_left = max(room / 2, room - width(right, NOTE))
+    room_right = max(room / 2, room - width(left, NOTE))
+    return wrap(left, NOTE, room_left, 3), wrap(right, NOTE, room_right, 3)
 
 
 def _label(row: ForestRow, room: float) -> str:
@@ -247,11 +255,13 @@ def _label(row: ForestRow, room: float) -> str:
 def _heights(plot: ForestPlot, words: Words) -> Heights:
     title = MARGIN
     subtitle = title + HEAD.line * len(words.title) + 0.02
-    groups = subtitle + BODY.line * len(words.subtitle) + 0.12
-    group_lines = max((len(lines) for lines in words.groups), default=0)
-    headers = groups + BOLD.line * group_lines + (0.06 if group_lines else 0.0)
+    top = subtitle + BODY.line * len(words.subtitle) + 0.12
+    group_tall = max((BOLD.line * len(lines) + 0.05 for lines in words.groups), default=0.0)
     heads = (*plot.column_headers_left, *plot.column_headers_right)
-    rule = headers + BOLD.line * max(len(head.lines) for head in heads) + 0.04
+    grouped = BOLD.line * max((len(head.lines) for head in heads if head.group), default=0)
+    rule = top + max(grouped + group_tall, *(BOLD.line * len(head.lines) for head in heads))
+    rule += 0.04
+    groups = rule - 0.04 - grouped - 0.05
     top = rule + 0.06
     rows: list[float] = []
     for reason in words.reasons:
@@ -276,7 +286,6 @@ def _heights(plot: ForestPlot, words: Words) -> Heights:
         title=title,
         subtitle=subtitle,
         groups=groups,
-        headers=headers,
         rule=rule,
         rows=tuple(rows),
         summaries=tuple(summaries),

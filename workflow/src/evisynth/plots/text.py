@@ -13,6 +13,7 @@ from evisynth.plots.style import SMALL, TEXT, TITLE
 
 DPI = 300
 ELLIPSIS = "…"
+_ROUNDING = 0.002  # inches: columns are as wide as their widest text, give or take rounding
 _LONGEST = 2000  # characters that can matter in a drawing; measuring more is waste
 # Embedding and override marks would let one label rearrange how others read.
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -79,15 +80,20 @@ def widest(texts: tuple[str, ...] | list[str], face: Face) -> float:
     return max((width(text, face) for text in texts), default=0.0)
 
 
+def fits_into(text: str, face: Face, room: float) -> bool:
+    """Whether `text` is no wider than `room`."""
+    return width(text, face) <= room + _ROUNDING
+
+
 def shorten(text: str, face: Face, room: float) -> str:
     """The longest beginning of `text` that fits into `room`, with an ellipsis if cut."""
-    if width(text, face) <= room:
+    if fits_into(text, face, room):
         return text
     fits, too_long = 0, len(text)
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
         cut = text[:middle].rstrip() + ELLIPSIS
-        fits, too_long = (middle, too_long) if width(cut, face) <= room else (fits, middle)
+        fits, too_long = (middle, too_long) if fits_into(cut, face, room) else (fits, middle)
     return text[:fits].rstrip() + ELLIPSIS
 
 
@@ -109,7 +115,7 @@ def _fill(pieces: list[str], face: Face, room: float, most: int) -> tuple[str, .
     lines: list[str] = []
     for place, piece in enumerate(pieces):
         longer = f"{lines[-1]} {piece}" if lines else piece
-        if lines and width(longer, face) <= room:
+        if lines and fits_into(longer, face, room):
             lines[-1] = longer
         elif len(lines) == most:
             lines[-1] = shorten(" ".join([lines[-1], *pieces[place:]]), face, room)

@@ -1,0 +1,37 @@
+"""What one study gives to one analysis; free of numpy, so cheap to import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """What one study gives to one analysis, before any effect size is computed.
+
+    Attributes
+    ----------
+    study, label : id and name to print; text from data.
+    numbers : raw inputs by the field's names (``xi ni``, ``ai n1i ci n2i``, ``m1i sd1i n1i ...``,
+        ``yi vi``, ``estimate ci_low ci_high``); nan where not given.
+    arms : ``study/arm`` of every arm that these numbers count; what the arm-reuse check compares.
+    cluster : set of rows that share patients; by default the study.
+    covariates : other columns that the analysis carries along, as text.
+    included, reason : False with the reason where the row is shown but not pooled.
+    notes : what was done to it (contrast inverted, ...).
+    place : file and line, or file and row.
+    printed : the number as its report prints it, for readers of rows that cannot be plotted.
+    """
+
+    study: str
+    label: str
+    numbers: Mapping[str, float]
+    arms: tuple[str, ...] = ()
+    cluster: str = ""
+    covariates: Mapping[str, str] = field(default_factory=dict)
+    included: bool = True
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    place: str = ""
+    report: str = ""
+    quote: str = ""
+    printed: str = ""
