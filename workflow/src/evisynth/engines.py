@@ -10,49 +10,58 @@ sampling variance for tau2 and its interval, the standard error for everything a
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-from pymare import Dataset
-from pymare.estimators import (
-    DerSimonianLaird,
-    Hedges,
-    VarianceBasedLikelihoodEstimator,
-    WeightedLeastSquares,
-)
-from statsmodels.stats.meta_analysis import combine_effects
-from statsmodels.stats.proportion import proportion_confint
 
 from evisynth.heterogeneity import typical_vi
 from evisynth.measures import MEASURES
 from evisynth.pooling import ModelSpec, pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
-from evisynth.tau2 import TAU2, log_likelihood
+from evisynth.tau2 import TAU2, Tau2, log_likelihood
+
+with warnings.catch_warnings():
+    # sympy, which PyMARE imports, uses names that mpmath has deprecated.
+    warnings.filterwarnings("ignore", r"\w+ is deprecated", DeprecationWarning)
+    from pymare import Dataset
+    from pymare.estimators import (
+        DerSimonianLaird,
+        Hedges,
+        VarianceBasedLikelihoodEstimator,
+        WeightedLeastSquares,
+    )
+from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.proportion import proportion_confint
 
 TOLERANCE: dict[str, float] = {
     # Two evaluations of one formula: rounding, times the condition of a weighted mean.
     "closed form": 1e-9,
     # Newton's method until Q is within 1e-10 of k - 1.
     "Paule-Mandel": 1e-8,
-    # A maximum found from the values of the likelihood is good to the square root of rounding.
+    # A maximum found from values of the likelihood is good to the square root of rounding only.
     "likelihood": 1e-6,
-    # Bisection that stops at a relative width of 1e-8 or so.
+    # PyMARE's bisection of Q; see also Q_PROFILE_STOP.
     "Q-profile": 1e-6,
     # scipy's quantile of the beta distribution is off by 1e-11 for few events among 1e6.
     "exact interval": 1e-9,
 }
-# Ratio of the largest to the smallest variance from which PyMARE's search misses the maximum.
+# PyMARE stops its bisection at a width of about 1e-12, whatever the unit of tau2.
+Q_PROFILE_STOP = 4e-12
+# Ratio of the largest to the smallest variance from which PyMARE's search misses the maximum:
+# its smallest positive trial value is 1e-6 of the mean variance.
 EXTREME_RATIO = 1e8
-# Variances outside leave the range of double precision when squared twice.
+# Variances outside of 1/this to this leave double precision when PyMARE squares them twice.
 EXTREME_SCALE = 1e70
+ROUNDING = 64 * float(np.finfo(float).eps)
 
 CORRECTIONS = {
     "z": "wald",
     "knha": "knapp-hartung",
     "adhoc": "knapp-hartung-conservative",
 }
-TAU2_OF_PYMARE: dict[str, Callable[[], object]] = {
+TAU2_OF_PYMARE: dict[str, Callable[[], Any]] = {
     "DL": DerSimonianLaird,
     "HE": Hedges,
     "ML": lambda: VarianceBasedLikelihoodEstimator(method="ml", xtol=1e-14),
@@ -85,3 +94,251 @@ class EngineRow:
     tolerance: float
     agrees: bool
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """A program, and the data that it is given."""
+
+    name: str
+    yi: Floats
+    vi: Floats
+
+    @property
+    def extreme(self) -> str:
+        """Why the program may fail on these data whatever it does; empty if it should not."""
+        if not 1 / EXTREME_SCALE < self.vi.min() <= self.vi.max() < EXTREME_SCALE:
+            return f"variances outside of {1 / EXTREME_SCALE:g} to {EXTREME_SCALE:g}"
+        return ""
+
+    def row(
+        self,
+        quantity: str,
+        value: float,
+        ours: float,
+        tolerance: float,
+        *,
+        method: str,
+        test: str = "",
+        documented: str = "",
+    ) -> EngineRow:
+        """One comparison; `documented` excuses a difference, and is said if there is one."""
+        difference = value - ours
+        agrees = abs(difference) <= tolerance
+        excuse = documented or self.extreme
+        return EngineRow(
+            engine=self.name,
+            version=version(self.name),
+            quantity=quantity,
+            method=method,
+            test=test,
+            value=value,
+            ours=ours,
+            difference=difference,
+            tolerance=tolerance,
+            agrees=agrees or bool(excuse),
+            note="" if agrees else excuse,
+        )
+
+
+def _scalar(values: Any) -> float:
+    return float(np.ravel(values)[0])
+
+
+def _mean_rows(
+    engine: _Engine, ours: Estimate, values: dict[str, float], reliable: float
+) -> Iterator[EngineRow]:
+    """Estimate, standard error and interval of one of our rows."""
+    if math.isnan(ours.se):
+        documented = (
+            "not estimable: residuals are all zero; the engine takes 0 as standard error"
+        )
+        reference = 0.0
+    else:
+        documented, reference = "", ours.se
+    # The last term: the engine subtracts no origin, and loses digits of effects far from 0.
+    largest = float(np.abs(engine.yi).max())
+    tolerance = reliable * reference + ROUNDING * largest
+    for quantity, value in values.items():
+        yield engine.row(
+            quantity,
+            value,
+            getattr(ours, quantity),
+            tolerance,
+            method=ours.method,
+            test=ours.test,
+            documented="" if quantity == "estimate" else documented,
+        )
+
+
+def _pymare_means(engine: _Engine, fit: Fit) -> Iterator[EngineRow]:
+    """Every row of the fit by weighted least squares at our tau2."""
+    design = np.ones((engine.yi.size, 1))
+    for ours in fit.estimates:
+        estimator = WeightedLeastSquares(
+            tau2=0.0 if ours.model == "common" else ours.tau2,
+            small_sample_correction=CORRECTIONS[ours.test],
+        )
+        # Its order is y, X, v; that of all other estimators y, v, X.
+        summary = estimator.fit(engine.yi[:, np.newaxis], design, engine.vi[:, np.newaxis])
+        stats = summary.summary().get_fe_stats(1 - fit.level)
+        names = {"estimate": "est", "se": "se", "ci_low": "ci_l", "ci_high": "ci_u"}
+        values = {quantity: _scalar(stats[name]) for quantity, name in names.items()}
+        yield from _mean_rows(engine, ours, values, TOLERANCE["closed form"])
+
+
+def _likelihood_excuse(engine: _Engine, method: str, value: float, ours: Tau2) -> str:
+    """Why PyMARE's maximum may be another one than ours; empty if it may not, or is higher."""
+    restricted = method == "REML"
+    theirs = log_likelihood(engine.yi, engine.vi, max(value, 0.0), restricted=restricted)
+    best = log_likelihood(engine.yi, engine.vi, ours.value, restricted=restricted)
+    if theirs > best:
+        return ""
+    lower = f"the log-likelihood is {theirs:.10g} there and {best:.10g} at ours"
+    if len(ours.maxima) > 1:
+        return f"PyMARE may find a local maximum only: {lower}"
+    if engine.vi.max() >= EXTREME_RATIO * engine.vi.min():
+        return (
+            f"PyMARE misses the maximum where variances differ {EXTREME_RATIO:g}-fold: {lower}"
+        )
+    return ""
+
+
+def _pymare_tau2(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]:
+    """Tau2 by every estimator that PyMARE has, and its Q-profile interval."""
+    data = Dataset(engine.yi, engine.vi)
+    for method, estimator in TAU2_OF_PYMARE.items():
+        summary = estimator().fit_dataset(data).summary()
+        ours, value = TAU2[method](engine.yi, engine.vi), _scalar(summary.tau2)
+        kind = "likelihood" if ours.maxima else "closed form"
+        yield engine.row(
+            "tau2",
+            value,
+            ours.value,
+            TOLERANCE[kind] * (ours.value + scale),
+            method=method,
+            documented=_likelihood_excuse(engine, method, value, ours) if ours.maxima else "",
+        )
+    interval = summary.get_re_stats("QP", 1 - fit.level)
+    spread = fit.heterogeneity[0]
+    empty = (
+        "the Q-profile set is empty; PyMARE returns 0, 0"
+        if math.isnan(spread.tau2_high)
+        else ""
+    )
+    for quantity, name in (("tau2_low", "ci_l"), ("tau2_high", "ci_u")):
+        ours_end = getattr(spread, quantity)
+        yield engine.row(
+            quantity,
+            _scalar(interval[name]),
+            ours_end,
+            TOLERANCE["Q-profile"] * (ours_end + scale) + Q_PROFILE_STOP,
+            method="QP",
+            documented=empty,
+        )
+
+
+def _statsmodels(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]:
+    """Common effect, DerSimonian-Laird and Paule-Mandel, with Knapp-Hartung intervals."""
+    q, k = fit.heterogeneity[0].q, fit.k
+    rows = {(row.method, row.test): row for row in fit.estimates}
+    # What rounding can take from the sum of wi yi^2.
+    lost = ROUNDING * float((engine.yi**2 / engine.vi).sum()) / (k - 1) * scale
+    for method, options in (("DL", {}), ("PM", {"atol": 1e-10, "maxiter": 1000})):
+        # A negative DL estimate can give negative weights, whose root is taken.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result = combine_effects(
+                engine.yi, engine.vi, method_re=method.lower(), use_t=True, **options
+            )
+            normal = result.conf_int(alpha=1 - fit.level, use_t=False)
+            student = result.conf_int(alpha=1 - fit.level, use_t=True)
+            hartung_knapp = math.sqrt(abs(result.var_hksj_re))
+        if method == "DL":
+            common = {
+                "estimate": float(result.mean_effect_fe),
+                "se": float(result.sd_eff_w_fe),
+                "ci_low": float(normal[0][0]),
+                "ci_high": float(normal[0][1]),
+            }
+            yield from _mean_rows(engine, rows["IV", "z"], common, TOLERANCE["closed form"])
+        ours, value = rows[method, "z"].tau2, float(result.tau2)
+        documented = ""
+        if method == "DL" and ours == 0 and value < 0:
+            documented = "statsmodels does not truncate a negative estimate at 0"
+        elif method == "DL" and abs(value - ours) <= lost:
+            documented = "statsmodels sums wi yi^2 without subtracting an origin"
+        elif method == "PM" and value == 0 and q > k - 1:
+            documented = (
+                "statsmodels returns 0 when the last step of Newton's method overshoots by "
+                f"rounding, though Q is {q:.10g}, above k - 1, at 0"
+            )
+        kind = "Paule-Mandel" if method == "PM" else "closed form"
+        row = engine.row(
+            "tau2",
+            value,
+            ours,
+            TOLERANCE[kind] * (ours + scale),
+            method=method,
+            documented=documented,
+        )
+        yield row
+        if row.note:
+            continue
+        for test, se, ends in (
+            ("z", float(result.sd_eff_w_re), normal[1]),
+            ("knha", hartung_knapp, student[3]),
+        ):
+            values = {
+                "estimate": float(result.mean_effect_re),
+                "se": se,
+                "ci_low": float(ends[0]),
+                "ci_high": float(ends[1]),
+            }
+            # Their tau2 is not ours to the last digit: what that does to the weights, and the
+            # weights to the mean.
+            weights = abs(row.difference) / (float(engine.vi.min()) + ours)
+            reach = float(np.ptp(engine.yi)) / rows[method, "z"].se
+            reliable = TOLERANCE["closed form"] + weights * (1 + reach)
+            yield from _mean_rows(engine, rows[method, test], values, reliable)
+
+
+def _exact_intervals(effects: EffectSizes, level: float) -> Iterator[EngineRow]:
+    """Clopper-Pearson intervals of all studies that have one."""
+    for index, study in enumerate(effects.study):
+        xi, ni = float(effects.raw["xi"][index]), float(effects.raw["ni"][index])
+        if math.isnan(xi) or math.isnan(ni):
+            continue
+        engine = _Engine("statsmodels", np.array([xi]), np.array([1.0]))
+        ends = proportion_confint(xi, ni, alpha=1 - level, method="beta")
+        for quantity, value, ours in zip(
+            ("study_ci_low", "study_ci_high"),
+            ends,
+            (float(effects.ci_low[index]), float(effects.ci_high[index])),
+            strict=True,
+        ):
+            tolerance = TOLERANCE["exact interval"] * ours
+            yield engine.row(quantity, float(value), ours, tolerance, method=study)
+
+
+def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
+    """Compare what `pool` gives with PyMARE and statsmodels; no pooled rows for k < 2.
+
+    PyMARE: tau2 by DL, HE, ML and REML, the Q-profile interval, and, at our tau2, every pooled
+    estimate with its standard error and interval. statsmodels: the common effect, DL and PM
+    with their z and Knapp-Hartung rows, and the exact intervals of proportions. A disagreement
+    beyond the tolerance has ``agrees`` false unless it is a documented defect of the other
+    program, which the note then names. Raises what `pool` raises, and what the programs raise.
+    """
+    fit = pool(effects, model)
+    rows: list[EngineRow] = []
+    if MEASURES[effects.measure].design == "one_group":
+        rows += _exact_intervals(effects, model.level)
+    if not fit.estimates:
+        return rows
+    yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
+    scale = typical_vi(vi)
+    pymare = _Engine("pymare", yi, vi)
+    rows += _pymare_means(pymare, fit)
+    rows += _pymare_tau2(pymare, fit, scale)
+    rows += _statsmodels(_Engine("statsmodels", yi, vi), fit, scale)
+    return rows

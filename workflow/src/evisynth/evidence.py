@@ -1,6 +1,7 @@
 """The evidence of a review: all study files of a folder and the outcomes, checked together."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,30 +72,25 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     problems: list[Problem] = []
     known = _read_outcomes(outcomes, _name(outcomes, base), problems)
     studies: dict[str, Study] = {}
+    documents: list[Document] = []
     if not folder.is_dir():
         problems.append(
             Problem(
                 _name(folder, base),
                 "the folder of study files",
-                "no such folder",
+                "a file" if folder.is_file() else "no such folder",
                 "a folder with one YAML file per study",
                 "create it or correct evidence.studies in the configuration",
             )
         )
         return Evidence((), known), problems
-    for stray in sorted(folder.glob("*.yml")):
-        problems.append(
-            Problem(
-                _name(stray, base),
-                "the file name",
-                echo(stray.name),
-                "a name that ends in .yaml",
-                "rename it; it would be left out otherwise",
-            )
-        )
+    problems += _file_names(folder, base)
     for path in study_files(folder):
         name = _name(path, base)
-        study = _read_study(path, name, known, problems)
+        document, study = _read_study(path, name, known, problems)
+        if document is None:
+            continue
+        documents.append(document)
         if study is None:
             continue
         if study.id in studies:
@@ -105,11 +101,64 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
                     f"the id {echo(study.id)}, which {studies[study.id].file} has too",
                     "one file per study",
                     "rename one, or merge the two files if they are reports of one study",
+                    document.line(("study",)),
                 )
             )
         else:
             studies[study.id] = study
+    problems += _overlaps_nowhere(documents)
     return Evidence(tuple(studies[key] for key in sorted(studies)), known), problems
+
+
+def _file_names(folder: Path, base: Path) -> list[Problem]:
+    """Files that would be left out, or could not be named in a result."""
+    problems = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(step.startswith(".") for step in path.relative_to(folder).parts)
+        if hidden or path.suffix.casefold() not in (".yaml", ".yml"):
+            continue
+        name = _name(path, base)
+        if path.suffix != ".yaml":
+            problems.append(
+                Problem(
+                    name,
+                    "the file name",
+                    echo(path.name),
+                    "a name that ends in .yaml",
+                    "rename it; it would be left out otherwise",
+                )
+            )
+        elif path.parent != folder:
+            problems.append(
+                Problem(
+                    name,
+                    "the file",
+                    "a study file in a folder of its own",
+                    f"study files in {_name(folder, base)} itself",
+                    "move it there; it would be left out otherwise",
+                )
+            )
+        elif not path.name.isprintable():
+            problems.append(
+                Problem(
+                    name,
+                    "the file name",
+                    "characters that cannot be printed",
+                    "a name of letters, digits, `.`, `_` and `-`",
+                    "rename it",
+                )
+            )
+    if not study_files(folder):
+        problems.append(
+            Problem(
+                _name(folder, base),
+                "the folder of study files",
+                "no study file",
+                "one .yaml file per study",
+                "add one or correct evidence.studies in the configuration",
+            )
+        )
+    return problems
 
 
 def _name(path: Path, base: Path) -> str:
@@ -128,16 +177,41 @@ def _read_outcomes(path: Path, name: str, problems: list[Problem]) -> dict[str, 
 
 def _read_study(
     path: Path, name: str, outcomes: dict[str, Outcome], problems: list[Problem]
-) -> Study | None:
+) -> tuple[Document | None, Study | None]:
     try:
         document = read_yaml(path, name)
     except InputError as error:
         problems += error.problems
-        return None
+        return None, None
     content, found = validate(StudyFile, document)
     problems += found
     problems += _cross_references(document, outcomes)
-    return Study(name, content) if content else None
+    problems += _made_of(document)
+    return document, Study(name, content) if content else None
+
+
+def _overlaps_nowhere(documents: list[Document]) -> list[Problem]:
+    """Overlaps with a study that has no file: the warning about them would be lost."""
+    known = {d.tree["study"] for d in documents if isinstance(d.tree.get("study"), str)}
+    problems = []
+    for document in documents:
+        words = known - {str(document.tree.get("study"))}
+        for keys, overlap in _items(document.tree, "overlaps"):
+            other = overlap.get("with")
+            own = other == document.tree.get("study")
+            if isinstance(other, str) and (own or other not in known):
+                problems.append(
+                    Problem(
+                        document.file,
+                        show((*keys, "with")),
+                        "the study itself" if own else f"the study {echo(other)}",
+                        f"another study: {choices(words, 40) or 'there is none'}",
+                        f"correct it, add that study's file, or move it to `note`"
+                        f"{nearest(other, words)}",
+                        document.line((*keys, "with")),
+                    )
+                )
+    return problems
 
 
 def _items(tree: dict[str, Any], key: str) -> Iterator[tuple[Keys, dict[str, Any]]]:
@@ -160,16 +234,17 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
             Problem(document.file, show(keys), found, expected, action, document.line(keys))
         )
 
-    def once(key: str) -> set[str]:
+    def once(key: str, default: str = "id") -> set[str]:
         seen: set[str] = set()
         for keys, entry in _items(tree, key):
             name = entry.get("id")
-            if key == "results" and name is None:
-                continue
+            place = (*keys, "id")
+            advice = "rename it"
+            if name is None and default != "id":
+                name = entry.get(default)
+                place, advice = keys, "give it an `id` of its own"
             if isinstance(name, str) and name in seen:
-                wrong(
-                    (*keys, "id"), f"{echo(name)} a second time", "every id once", "rename it"
-                )
+                wrong(place, f"{echo(name)} a second time", "every id once", advice)
             if isinstance(name, str):
                 seen.add(name)
         return seen
@@ -184,13 +259,11 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
             )
 
     reports, arms = once("reports"), once("arms")
-    once("results")
+    once("results", "outcome")
     for keys, arm in _items(tree, "arms"):
         made_of = arm.get("made_of")
         for i, part in enumerate(made_of if isinstance(made_of, list) else []):
             known((*keys, "made_of", i), part, arms, "arm", "under `arms`")
-            if part == arm.get("id"):
-                wrong((*keys, "made_of", i), echo(part), "other arms", "remove it")
     for keys, report in _items(tree, "reports"):
         for key in ("duplicate_of", "superseded_by"):
             known((*keys, key), report.get(key), reports, "report", "under `reports`")
@@ -217,4 +290,76 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
                     "report",
                     "under `reports`",
                 )
+    for keys, move in _items(tree, "events_after_randomisation"):
+        known((*keys, "from"), move.get("from"), arms, "arm", "under `arms`")
+        known((*keys, "report"), move.get("report"), reports, "report", "under `reports`")
+    for keys, overlap in _items(tree, "overlaps"):
+        known((*keys, "report"), overlap.get("report"), reports, "report", "under `reports`")
     return problems
+
+
+def _made_of(document: Document) -> list[Problem]:
+    """Arms made of other arms: no circles, no patient twice, no more parts than the whole has."""
+    problems: list[Problem] = []
+    entries = {str(arm.get("id")): (keys, arm) for keys, arm in _items(document.tree, "arms")}
+    parts = {
+        name: [p for p in made_of if isinstance(p, str) and p in entries]
+        for name, (_, arm) in entries.items()
+        if isinstance(made_of := arm.get("made_of"), list)
+    }
+
+    def within(name: str) -> set[str]:
+        found: set[str] = set()
+        todo = list(parts.get(name, ()))
+        while todo:
+            part = todo.pop()
+            if part not in found:
+                found.add(part)
+                todo += parts.get(part, ())
+        return found
+
+    def wrong(name: str, found: str, expected: str, action: str) -> None:
+        keys = (*entries[name][0], "made_of")
+        problems.append(
+            Problem(document.file, show(keys), found, expected, action, document.line(keys))
+        )
+
+    for name, made_of in parts.items():
+        if name in within(name):
+            wrong(
+                name,
+                f"the arm {echo(name)} is made of itself"
+                + ("" if name in made_of else f", through {choices(within(name) - {name})}"),
+                "arms of fewer patients",
+                "remove it from one of the lists",
+            )
+            continue
+        owners: dict[str, str] = {}
+        for one in made_of:
+            shared = {owners[arm] for arm in {one} | within(one) if arm in owners}
+            for two in sorted(shared):
+                wrong(
+                    name,
+                    f"the arms {echo(two)} and {echo(one)}, which have patients in common",
+                    "every patient once",
+                    "remove one of the two",
+                )
+            owners |= dict.fromkeys({one} | within(one), one)
+        sizes = [_size(entries[part][1]) for part in made_of]
+        whole = _size(entries[name][1])
+        units = {str(entries[arm][1].get("unit", "patients")) for arm in [name, *made_of]}
+        if len(units) == 1 and whole is not None and None not in sizes:
+            total = sum(size for size in sizes if size is not None)
+            if total > whole:
+                wrong(
+                    name,
+                    f"{total} {units.pop()} in {', '.join(made_of)}",
+                    f"at most the {whole} of the arm {echo(name)}",
+                    "correct n, or remove an arm",
+                )
+    return problems
+
+
+def _size(arm: dict[str, Any]) -> int | None:
+    text = arm.get("n")
+    return int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,9}", text) else None

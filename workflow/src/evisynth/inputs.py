@@ -72,37 +72,39 @@ def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
         for field, value in numbers.items()
         if field in INPUTS[measure].fields | {"ni"} and not math.isnan(value)
     }
+    said = {field: f"{value:.15g}" for field, value in given.items()}
     wrong: list[Wrong] = []
     for field, value in given.items():
         if math.isinf(value):
             wrong.append((field, f"{value}", "a finite number"))
         elif field in _COUNT_FIELDS and (value < 0 or value != int(value)):
-            wrong.append((field, f"{value:.15g}", "a whole number that is not negative"))
+            wrong.append((field, said[field], "a whole number that is not negative"))
         elif field in _TOTALS and value < 1:
-            wrong.append((field, f"{value:.15g}", "at least 1"))
+            wrong.append((field, said[field], "at least 1"))
         elif field in ("sd1i", "sd2i") and value < 0:
-            wrong.append((field, f"{value:.15g}", "a standard deviation, not negative"))
+            wrong.append((field, said[field], "a standard deviation, not negative"))
         elif field in ("vi", "sei") and value <= 0:
-            wrong.append((field, f"{value:.15g}", "above 0"))
+            wrong.append((field, said[field], "above 0"))
     for events, total in _WITHIN:
         if events in given and total in given and given[events] > given[total]:
             wrong.append(
-                (events, f"{given[events]:.15g} events of {given[total]:.15g}", f"at most {total}")
+                (events, f"{said[events]} events of {said[total]}", f"at most {total}")
             )
     low, high = given.get("ci_low"), given.get("ci_high")
     estimate = given.get("estimate")
     if low is not None and high is not None:
+        interval = f"{said['ci_low']} to {said['ci_high']}"
         if low > high:
-            wrong.append(("ci_low", f"{low:.15g} to {high:.15g}", "the lower bound first"))
+            wrong.append(("ci_low", interval, "the lower bound first"))
         elif estimate is not None and not low <= estimate <= high:
             wrong.append(
-                ("estimate", f"{estimate:.15g} outside {low:.15g} to {high:.15g}", "within its interval")
+                ("estimate", f"{said['estimate']} outside {interval}", "within its interval")
             )
         if low == high:
-            wrong.append(("ci_low", f"{low:.15g} to {high:.15g}", "an interval of some width"))
+            wrong.append(("ci_low", interval, "an interval of some width"))
     if measure == "HR":
         wrong += [
-            (field, f"{given[field]:.15g}", "above 0, as a ratio is")
+            (field, said[field], "above 0, as a ratio is")
             for field in ("estimate", "ci_low", "ci_high")
             if field in given and given[field] <= 0
         ]

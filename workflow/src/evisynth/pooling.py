@@ -240,6 +240,15 @@ def _weights(effects: EffectSizes, yi: Floats, vi: Floats, tau2: float) -> Float
     return weights
 
 
+def _why_none(effects: EffectSizes) -> str:
+    """Why no study can be pooled: the reason of each."""
+    reasons = [
+        f"{label}: {reason}"
+        for label, reason in zip(effects.label, effects.reason, strict=True)
+    ]
+    return "; ".join(["not estimable, because no study can be pooled", *reasons])
+
+
 def _check(effects: EffectSizes, spec: ModelSpec) -> None:
     if not 0 < spec.level < 1:
         raise ValueError(f"level must be a fraction between 0 and 1, not {spec.level}")
@@ -279,6 +288,12 @@ def _fit(
         weights=weights,
         notes=tuple(notes),
     )
+
+
+def unpooled(effects: EffectSizes, model: ModelSpec, why: str) -> Fit:
+    """A fit without estimates, for an analysis that lists its studies and pools nothing."""
+    _check(effects, model)
+    return _fit(effects, model, notes=[f"not pooled: {why}"])
 
 
 def pool(effects: EffectSizes, model: ModelSpec) -> Fit:
@@ -321,7 +336,7 @@ def pool(effects: EffectSizes, model: ModelSpec) -> Fit:
     k = yi.size
     notes = _analysis_notes(effects, model)
     if k == 0:
-        return _fit(effects, model, notes=["not estimable: no study can be pooled", *notes])
+        return _fit(effects, model, notes=[_why_none(effects), *notes])
     if k == 1:
         alone = "k = 1: the study itself, nothing is pooled"
         return _fit(effects, model, notes=[alone, *notes])

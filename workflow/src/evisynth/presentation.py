@@ -384,10 +384,10 @@ def no_summary(fit: Fit, text: AnalysisText) -> str:
     if itself := [note for note in said if note.casefold().startswith(SAYS_ITSELF)]:
         return why(itself[0], "")
     if fit.k == 0:
-        return "Not estimable: no study could be pooled."
+        return "Not estimable: no study could be pooled"
     if fit.k == 1:
-        return "Not pooled: a single study, whose own result is shown."
-    return why("; ".join(said), "Not estimable")
+        return "Not pooled: a single study, whose own result is shown"
+    return why("; ".join(said), "Not estimable" if fit.estimates else "Not pooled")
 
 
 def _diamonds(
@@ -480,13 +480,9 @@ def favours(measure: str, text: AnalysisText) -> Favours | None:
 
 def subtitle(fit: Fit, text: AnalysisText) -> str:
     """``Objective response · 4 of 5 studies pooled, n = 117``."""
-    studies = _plural(fit.k_total, "study", "studies")
-    if text.why_not:
-        counted = f"{studies}, not pooled"
-    elif fit.k < fit.k_total:
-        counted = f"{fit.k} of {studies} pooled"
-    else:
-        counted = studies
+    counted = _plural(fit.k_total, "study", "studies")
+    if fit.k < fit.k_total and shown_estimates(fit, text):
+        counted = f"{fit.k} of {counted} pooled"
     if fit.k and math.isfinite(fit.n_total) and fit.n_total > 0:
         counted += f", n = {fit.n_total:,.0f}"
     return f"{text.outcome} · {counted}" if text.outcome else counted
@@ -535,7 +531,9 @@ def _model_words(estimate: Estimate, fit: Fit) -> str:
 
 
 def _sentence(words: str) -> str:
-    return words[0].upper() + words[1:].removesuffix(".") + "."
+    """`words` as a sentence; a symbol at its beginning (k = 2) stays small."""
+    symbol = len(words.split()[0]) == 1
+    return (words if symbol else words[0].upper() + words[1:]).removesuffix(".") + "."
 
 
 def caveats(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...]:
@@ -545,10 +543,13 @@ def caveats(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ..
     notes = [*text.notes, *fit.notes]
     notes += [note for estimate in shown_estimates(fit, text) for note in estimate.notes]
     notes += [note for found in fit.heterogeneity[:1] for note in found.notes]
-    return (
-        *footnotes,
-        *(note for note in dict.fromkeys(notes) if note.casefold() not in said.casefold()),
-    )
+    different = [note for note in dict.fromkeys(notes) if note.strip()]
+    return (*footnotes, *(_sentence(note) for note in different if not _repeats(note, said)))
+
+
+def _repeats(note: str, said: str) -> bool:
+    """Whether the sentence in place of the estimate says it already."""
+    return note.casefold() in said.casefold() or ("single study" in said and "k = 1:" in note)
 
 
 # --- the whole ------------------------------------------------------------------------------

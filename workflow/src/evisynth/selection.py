@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,7 +90,8 @@ def select(
 
 def digest(rows: Iterable[RawRow], settings: object) -> str:
     """Short hash of the rows and the settings, the same on every machine."""
-    plain = [[asdict(row) for row in rows], settings]
+    # the order of covariates is that of columns in the results, so it counts too
+    plain = [[asdict(row) | {"covariates": [*row.covariates.items()]} for row in rows], settings]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, default=dict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -125,26 +126,16 @@ def _unknown_words(
     analysis: Analysis, evidence: Evidence, known: set[str], problem: ProblemAt
 ) -> list[Problem]:
     problems = []
-    listed = [] if analysis.studies == "all" else [("studies", s) for s in analysis.studies]
-    if analysis.studies == []:
-        problems.append(
-            problem(
-                "studies", "an empty list", "`all` or a list of ids", "name at least one study"
-            )
-        )
-    listed += [("exclude", s) for s in analysis.exclude]
-    listed += [("choose", s) for s in analysis.choose]
-    listed += [("show", shown.study) for shown in analysis.show]
+    listed: list[tuple[str, str]] = []
+    if analysis.studies != "all":
+        listed += [(f"studies[{i}]", study) for i, study in enumerate(analysis.studies, 1)]
+        if not analysis.studies:
+            problems.append(_no_studies(problem))
+    listed += [(f"exclude.{study}", study) for study in analysis.exclude]
+    listed += [(f"choose.{study}", study) for study in analysis.choose]
     for place, study in listed:
         if study not in known:
-            problems.append(
-                problem(
-                    place,
-                    f"the study {echo(study)}",
-                    f"one of: {choices(known, 40)}",
-                    f"correct it or add its file{nearest(study, known)}",
-                )
-            )
+            problems.append(_unknown_study(place, study, known, problem))
     if analysis.outcome is None:
         problems.append(problem("outcome", "nothing", "an outcome, or a `table`", "add it"))
     elif analysis.outcome not in evidence.outcomes:
@@ -157,6 +148,23 @@ def _unknown_words(
             )
         )
     return problems
+
+
+def _no_studies(problem: ProblemAt) -> Problem:
+    return problem(
+        "studies", "an empty list", "`all` or a list of ids", "name at least one study"
+    )
+
+
+def _unknown_study(
+    place: str, study: str, known: Collection[str], problem: ProblemAt
+) -> Problem:
+    return problem(
+        place,
+        f"the study {echo(study)}",
+        f"one of: {choices(known, 40)}",
+        f"correct it or add its file{nearest(study, known)}",
+    )
 
 
 def _rows_of_study(
@@ -185,8 +193,23 @@ def _rows_of_study(
     usable = [c for c in candidates if not c.unusable]
     if not usable:
         return [_row(c, analysis, included=False, reason=c.unusable) for c in candidates]
+    for candidate in usable:
+        problems += _impossible(analysis, candidate)
     problems += _reused_arms(study, usable, problem)
     return [_row(c, analysis, several=len(usable) > 1) for c in usable]
+
+
+def _impossible(analysis: Analysis, candidate: Candidate) -> list[Problem]:
+    return [
+        Problem(
+            candidate.study.file,
+            f"result {candidate.name}, arms {', '.join(candidate.arms) or 'none'}: {field}",
+            found,
+            expected,
+            "correct it against the report",
+        )
+        for field, found, expected in check_numbers(analysis.measure, candidate.numbers)
+    ]
 
 
 def _candidates(
@@ -257,6 +280,17 @@ def _two_groups(
             )
         )
         return []
+    if study.parts(above[0]) & study.parts(below[0]):
+        problems.append(
+            problem(
+                "contrast",
+                f"{study.file}, result {result.id or result.outcome}: "
+                f"{_twice(study, above[0], below[0])}",
+                "every patient once",
+                "correct the treatments of the two sides",
+            )
+        )
+        return []
     one, two = result.arms[above[0]], result.arms[below[0]]
     numbers: dict[str, float | None] = {
         "ai": one.events,
@@ -319,24 +353,36 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
     direction = _direction(analysis.contrast, study, result)
     if direction == 0:
         return None
-    numbers = {"estimate": parse_printed(result.estimate).value}
+    estimate = parse_printed(result.estimate)
+    numbers = {"estimate": estimate.value}
     unusable = _unusable(analysis, result)
+    if not estimate.exact:
+        unusable = unusable or f"printed as {result.estimate}, which is no exact number"
     if result.ci and "NR" not in result.ci:
         numbers["ci_low"], numbers["ci_high"] = (number(bound) for bound in result.ci)
         numbers["ci_level"] = number(result.ci_level)
-    elif not unusable:
-        unusable = "printed without an interval, so that no standard error can be derived"
+    elif result.ci:
+        unusable = unusable or "a bound of its interval was not reached"
+    else:
+        unusable = unusable or (
+            "printed without an interval, so that no standard error can be derived"
+        )
     notes: tuple[str, ...] = ()
-    if direction < 0:
+    if direction < 0 and result.contrast and _is_ratio(result):
         printed = (
             f"{result.estimate} ({' to '.join(result.ci)})" if result.ci else result.estimate
         )
         notes = (
             f"inverted: printed as {printed} for "
-            f"{result.contrast.numerator} v {result.contrast.denominator}",  # type: ignore[union-attr]
+            f"{result.contrast.numerator} v {result.contrast.denominator}",
         )
         numbers |= _inverted(numbers)
     return Candidate(study, result, tuple(result.arms), numbers, unusable, notes)
+
+
+def _is_ratio(result: Result) -> bool:
+    """Whether the schema has made sure that estimate and bounds are above 0."""
+    return result.kind in ("hazard_ratio", "risk_ratio", "odds_ratio")
 
 
 def _inverted(numbers: dict[str, float]) -> dict[str, float]:
@@ -360,12 +406,18 @@ def _direction(contrast: ArmContrast | None, study: Study, result: Result) -> in
 
 
 def _names(side: Side | str, group: str, study: Study) -> bool:
+    """Whether `group`, a name as printed, is this side; capitals and spaces do not matter."""
     if isinstance(side, str):
-        return side.casefold().split() == group.casefold().split()
+        return _folded(side) == _folded(group)
     return any(
-        group in (arm.id, arm.label) and arm.treatment in side.treatment
+        _folded(group) in (_folded(arm.id), _folded(arm.label or arm.id))
+        and arm.treatment in side.treatment
         for arm in study.content.arms
     )
+
+
+def _folded(text: str) -> list[str]:
+    return text.casefold().split()
 
 
 def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> list[Problem]:
@@ -378,7 +430,7 @@ def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> l
                     if study.parts(first) & study.parts(second):
                         problems.append(
                             problem(
-                                f"choose.{study.id}",
+                                "choose",
                                 f"{study.file}: {_twice(study, first, second)}, in the results "
                                 f"{one.name!r} ({one.counts}) and {two.name!r} ({two.counts})",
                                 "every patient once",
@@ -467,25 +519,19 @@ def _shown_rows(
 ) -> list[RawRow]:
     rows = []
     by_id = {study.id: study for study in evidence.studies}
-    for shown in analysis.show:
+    for i, shown in enumerate(analysis.show, 1):
         study = by_id.get(shown.study)
         if study is None:
-            if analysis.table:
-                problems.append(
-                    problem(
-                        "show",
-                        f"the study {echo(shown.study)}",
-                        f"one of: {choices(by_id, 40)}",
-                        f"correct it or add its file{nearest(shown.study, by_id)}",
-                    )
-                )
+            problems.append(
+                _unknown_study(f"show[{i}].study", shown.study, by_id.keys(), problem)
+            )
             continue
         result = study.result(shown.result)
         if result is None:
             names = {r.id or r.outcome for r in study.content.results}
             problems.append(
                 problem(
-                    "show",
+                    f"show[{i}].result",
                     f"the result {echo(shown.result)} of {shown.study}",
                     f"one of: {choices(names, 20)}",
                     f"correct it{nearest(shown.result, names)}",
@@ -493,16 +539,24 @@ def _shown_rows(
             )
             continue
         candidate = _printed_effect(analysis, study, result)
-        if candidate is None or "estimate" not in candidate.numbers:
+        fits = candidate and result.kind in INPUTS[analysis.measure].kinds
+        if candidate is None or not fits or "estimate" not in candidate.numbers:
             problems.append(
                 problem(
-                    "show",
-                    f"the result {echo(shown.result)} of {shown.study}",
-                    "a printed effect of this analysis' contrast",
+                    f"show[{i}].result",
+                    f"the result {echo(shown.result)} of {shown.study}, "
+                    f"a {result.kind.replace('_', ' ')}"
+                    + (
+                        f" of {result.contrast.numerator} v {result.contrast.denominator}"
+                        if result.contrast
+                        else ""
+                    ),
+                    f"a printed {analysis.measure} of this analysis' contrast",
                     "correct the contrast or the result",
                 )
             )
             continue
+        problems += _impossible(analysis, candidate)
         rows.append(_row(candidate, analysis, included=False, reason=shown.reason))
     return rows
 
@@ -513,18 +567,18 @@ def _shown_rows(
 def _table_rows(
     name: str, analysis: Analysis, base: Path, config: str, problems: list[Problem]
 ) -> list[RawRow]:
-    table = str(analysis.table)
+    name_of_table = str(analysis.table)
     try:
-        header, cells = read_table(base / table, table)
+        table = read_table(base / name_of_table, name_of_table)
     except InputError as error:
         problems += error.problems
         return []
-    place = f"analyses.{name}"
-    wanted = {f"{place}.columns.{field}": column for field, column in analysis.columns.items()}
+    problems += table.problems
+    place, columns = f"analyses.{name}", dict(analysis.columns)
+    wanted = {f"{place}.columns.{field}": column for field, column in columns.items()}
     wanted |= {f"{place}.rows.{column}": column for column in analysis.rows}
-    wanted |= {f"{place}.moderators": column for column in analysis.moderators}
-    missing = check_columns(header, wanted, table, config)
-    columns = {f: c for f, c in analysis.columns.items()}
+    wanted |= {f"{place}.moderators[{i}]": c for i, c in enumerate(analysis.moderators, 1)}
+    missing = check_columns(wanted, table, config)
     if "study" not in columns:
         missing.append(
             Problem(config, f"{place}.columns", "no `study`", "study: COLUMN", "add it")
@@ -535,17 +589,20 @@ def _table_rows(
             Problem(
                 config,
                 f"{place}.columns",
-                f"{', '.join(columns) or 'nothing'}",
+                ", ".join(columns) or "nothing",
                 f"for {analysis.measure}: {needed}",
                 "map the columns of the table to these",
             )
         )
+    for column, values in analysis.rows.items():
+        if column in table.header and table.rows:
+            missing += check_values(column, values, table, config, f"{place}.rows.{column}")
     if missing:
         problems += missing
         return []
     taken = [
         (i, row)
-        for i, row in enumerate(cells, 1)
+        for i, row in enumerate(table.rows, 1)
         if all(row.cells[column] in values for column, values in analysis.rows.items())
     ]
     rows = [_table_row(analysis, i, row, columns, problems) for i, row in taken]
@@ -570,7 +627,7 @@ def _check_study_ids(
                 problems.append(
                     Problem(
                         table,
-                        column,
+                        f"column {column}",
                         f"the study {echo(study)} {count} times (lines {', '.join(map(str, lines))})",
                         "every study once in an analysis",
                         "select one row per study with `rows`, correct the ids, or map a `cluster` "
@@ -578,24 +635,29 @@ def _check_study_ids(
                         lines[1],
                     )
                 )
-    for key, words in (
-        ("exclude", list(analysis.exclude)),
-        ("studies", [] if analysis.studies == "all" else list(analysis.studies)),
-    ):
-        problems += [
-            Problem(
-                config,
-                f"{place}.{key}",
-                f"the study {echo(word)}",
-                f"a study of {table}",
-                f"correct it{nearest(word, ids)}",
-            )
-            for word in words
-            if word not in ids
-        ]
+    listed = [(f"exclude.{study}", study) for study in analysis.exclude]
+    if analysis.studies != "all":
+        listed += [(f"studies[{i}]", study) for i, study in enumerate(analysis.studies, 1)]
+    problems += [
+        Problem(
+            config,
+            f"{place}.{key}",
+            f"the study {echo(word)}",
+            f"a study of {table}: {choices(ids)}",
+            f"correct it{nearest(word, ids)}",
+        )
+        for key, word in listed
+        if word not in ids
+    ]
     if analysis.studies == []:
         problems.append(
-            Problem(config, f"{place}.studies", "an empty list", "`all` or ids", "name a study")
+            Problem(
+                config,
+                f"{place}.studies",
+                "an empty list",
+                "`all` or a list of ids",
+                "name at least one study",
+            )
         )
     return problems
 
@@ -611,7 +673,14 @@ def _table_row(
     study = row.cells[columns["study"]]
     if not study or len(study) > 500:
         problems.append(
-            Problem(table, columns["study"], echo(study), "an id", "fill it in", row.line)
+            Problem(
+                table,
+                f"column {columns['study']}",
+                echo(study),
+                "the name of the study, at most 500 characters",
+                "correct it",
+                row.line,
+            )
         )
     numbers = {
         field: to_number(row, column, table, problems)
@@ -642,7 +711,7 @@ def _table_row(
         covariates = {"year": row.cells[columns["year"]], **covariates}
     return RawRow(
         study=study,
-        label=analysis.label_prefix + row.cells[columns.get("label", columns["study"])],
+        label=analysis.label_prefix + (row.cells.get(columns.get("label", "")) or study),
         numbers=numbers,
         cluster=row.cells[columns["cluster"]] if "cluster" in columns else study,
         covariates=covariates,

@@ -24,7 +24,7 @@ from evisynth.plots.text import (
 MARGIN = 0.15
 ROW = 0.205
 GAP, GROUP_GAP, BLOCK_GAP = 0.13, 0.24, 0.2
-LABEL_MOST, CELL_MOST, GROUP_MOST = 2.6, 1.7, 1.6
+LABEL_LEAST, LABEL_MOST, CELL_MOST, GROUP_MOST = 1.5, 2.6, 1.7, 1.6
 LEFT_LEAST = 2.9  # the lines on heterogeneity stand beneath the left columns
 ARROW_ROOM = 0.14
 PLOT_LEAST, PLOT_USUAL, PLOT_MOST = 2.4, 3.1, 4.0
@@ -120,6 +120,10 @@ def _columns(plot: ForestPlot) -> Columns:
     right = _right_widths(plot)
     words = sum(left) + sum(left_gaps) + sum(right) + GAP * (len(right) - 1)
     fixed = words + 2 * BLOCK_GAP + 2 * MARGIN
+    # Too wide for a page even with the narrowest plot: the labels give way, down to their least.
+    too_wide = min(fixed + PLOT_LEAST - PAGE_MOST, left[0] - LABEL_LEAST)
+    left[0] -= max(0.0, too_wide)
+    fixed -= max(0.0, too_wide)
     inches = min(max(PLOT_USUAL, PAGE_LEAST - fixed), PLOT_MOST)
     inches = max(PLOT_LEAST, min(inches, PAGE_MOST - fixed))
     spans_left = _side_by_side(MARGIN, left, left_gaps)
