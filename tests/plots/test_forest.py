@@ -8,12 +8,14 @@ import sys
 import warnings
 from dataclasses import replace
 from itertools import combinations, pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
 from PIL import Image
 
@@ -269,6 +271,28 @@ def test_the_axis_shows_all_estimates_but_does_not_follow_an_extreme_interval():
     assert 299 < high < 8900
 
 
+def test_a_single_wider_interval_among_precise_studies_is_not_cut():
+    rows = [*(row(effect=e, low=e - 0.001, high=e + 0.001) for e in (0.0, 0.01, 0.02))]
+    rows.append(row(effect=-0.14, low=-0.17, high=-0.11))
+    settings = {"axis": "linear", "null": 0.0, "summaries": (), "prediction": None}
+    assert choose_range(plot(rows, **settings))[0] < -0.17
+
+
+def test_the_prediction_interval_is_seen_whole_unless_it_is_extreme():
+    settings = {"axis": "linear", "null": 0.0, "summaries": ()}
+    rows = [row(effect=e, low=e - 1, high=e + 1) for e in (-70.0, 10.0)]
+    bar = spec.PredictionBar("", -80.0, 50.0, "")
+    low, high = choose_range(plot(rows, **settings, prediction=bar))
+    assert (low < -80, high > 50) == (True, True)
+    _, high = choose_range(plot(rows, **settings, prediction=replace(bar, high=1e6)))
+    assert high < 200
+
+
+def test_an_axis_without_any_numbers_makes_none_up():
+    empty = plot([], axis="linear", null=0.0, summaries=(), prediction=None)
+    assert choose_ticks(empty, choose_range(empty), 3.0) == (0.0,)
+
+
 def test_equal_effects_leave_room_around_them():
     rows = [row(effect=0.0, low=0.0, high=0.0) for _ in range(3)]
     low, high = choose_range(plot(rows, axis="linear", null=0.0, summaries=(), prediction=None))
@@ -461,3 +485,11 @@ def test_settings_and_warning_filters_are_as_before():
 def test_only_the_warning_about_missing_glyphs_is_silenced():
     with forest_style(), pytest.warns(UserWarning, match="something else"):
         warnings.warn("something else", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("weight", ["normal", "bold"])
+def test_the_font_is_the_one_that_matplotlib_brings_along(weight):
+    """A system's own DejaVu Sans may be another version, with other widths and bytes."""
+    with forest_style():
+        found = findfont(FontProperties(weight=weight))
+    assert Path(found).is_relative_to(mpl.get_data_path())

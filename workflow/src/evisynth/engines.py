@@ -49,10 +49,10 @@ TOLERANCE: dict[str, float] = {
 }
 # PyMARE stops its bisection at a width of about 1e-12, whatever the unit of tau2.
 Q_PROFILE_STOP = 4e-12
-# Ratio of the largest to the smallest variance from which PyMARE's search misses the maximum:
-# its smallest positive trial value is 1e-6 of the mean variance.
-EXTREME_RATIO = 1e8
-# Variances outside of 1/this to this leave double precision when PyMARE squares them twice.
+# The smallest positive tau2 that PyMARE tries is 1e-6 of DL's plus the mean variance; a maximum
+# below that is missed, and one not far above is found with few digits.
+SMALLEST_TRIAL = 1e-4
+# Variances outside of 1/this to this leave double precision when the engines square them twice.
 EXTREME_SCALE = 1e70
 ROUNDING = 64 * float(np.finfo(float).eps)
 
@@ -104,13 +104,6 @@ class _Engine:
     yi: Floats
     vi: Floats
 
-    @property
-    def extreme(self) -> str:
-        """Why the program may fail on these data whatever it does; empty if it should not."""
-        if not 1 / EXTREME_SCALE < self.vi.min() <= self.vi.max() < EXTREME_SCALE:
-            return f"variances outside of {1 / EXTREME_SCALE:g} to {EXTREME_SCALE:g}"
-        return ""
-
     def row(
         self,
         quantity: str,
@@ -125,7 +118,6 @@ class _Engine:
         """One comparison; `documented` excuses a difference, and is said if there is one."""
         difference = value - ours
         agrees = abs(difference) <= tolerance
-        excuse = documented or self.extreme
         return EngineRow(
             engine=self.name,
             version=version(self.name),
@@ -136,8 +128,8 @@ class _Engine:
             ours=ours,
             difference=difference,
             tolerance=tolerance,
-            agrees=agrees or bool(excuse),
-            note="" if agrees else excuse,
+            agrees=agrees or bool(documented),
+            note="" if agrees else documented,
         )
 
 
@@ -189,18 +181,28 @@ def _pymare_means(engine: _Engine, fit: Fit) -> Iterator[EngineRow]:
 
 def _likelihood_excuse(engine: _Engine, method: str, value: float, ours: Tau2) -> str:
     """Why PyMARE's maximum may be another one than ours; empty if it may not, or is higher."""
+    if not (math.isfinite(value) and value >= 0):
+        return ""
     restricted = method == "REML"
-    theirs = log_likelihood(engine.yi, engine.vi, max(value, 0.0), restricted=restricted)
+    theirs = log_likelihood(engine.yi, engine.vi, value, restricted=restricted)
     best = log_likelihood(engine.yi, engine.vi, ours.value, restricted=restricted)
-    if theirs > best:
+    if theirs > best + ROUNDING * (1 + abs(best)):
         return ""
     lower = f"the log-likelihood is {theirs:.10g} there and {best:.10g} at ours"
     if len(ours.maxima) > 1:
         return f"PyMARE may find a local maximum only: {lower}"
-    if engine.vi.max() >= EXTREME_RATIO * engine.vi.min():
-        return (
-            f"PyMARE misses the maximum where variances differ {EXTREME_RATIO:g}-fold: {lower}"
-        )
+    start = TAU2["DL"](engine.yi, engine.vi).value + float(engine.vi.mean())
+    if ours.value < SMALLEST_TRIAL * start:
+        return f"PyMARE misses a maximum that is small beside the mean variance: {lower}"
+    return ""
+
+
+def _moment_excuse(engine: _Engine, difference: float, ours: Tau2) -> str:
+    """Why DerSimonian and Laird's estimate may differ; empty if it may not by so much."""
+    wi = 1 / engine.vi
+    lost = ROUNDING * float(wi.sum()) * typical_vi(engine.vi) / (engine.yi.size - 1)
+    if abs(difference) <= lost * ours.value:
+        return "the engine loses digits in the sum of wi minus the sum of wi^2 over that of wi"
     return ""
 
 
@@ -211,13 +213,18 @@ def _pymare_tau2(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]
         summary = estimator().fit_dataset(data).summary()
         ours, value = TAU2[method](engine.yi, engine.vi), _scalar(summary.tau2)
         kind = "likelihood" if ours.maxima else "closed form"
+        documented = ""
+        if ours.maxima:
+            documented = _likelihood_excuse(engine, method, value, ours)
+        elif method == "DL":
+            documented = _moment_excuse(engine, value - ours.value, ours)
         yield engine.row(
             "tau2",
             value,
             ours.value,
             TOLERANCE[kind] * (ours.value + scale),
             method=method,
-            documented=_likelihood_excuse(engine, method, value, ours) if ours.maxima else "",
+            documented=documented,
         )
     interval = summary.get_re_stats("QP", 1 - fit.level)
     spread = fit.heterogeneity[0]
@@ -267,6 +274,8 @@ def _statsmodels(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]
             documented = "statsmodels does not truncate a negative estimate at 0"
         elif method == "DL" and abs(value - ours) <= lost:
             documented = "statsmodels sums wi yi^2 without subtracting an origin"
+        elif method == "DL":
+            documented = _moment_excuse(engine, value - ours, Tau2(ours))
         elif method == "PM" and value == 0 and q > k - 1:
             documented = (
                 "statsmodels returns 0 when the last step of Newton's method overshoots by "
@@ -327,7 +336,8 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
     estimate with its standard error and interval. statsmodels: the common effect, DL and PM
     with their z and Knapp-Hartung rows, and the exact intervals of proportions. A disagreement
     beyond the tolerance has ``agrees`` false unless it is a documented defect of the other
-    program, which the note then names. Raises what `pool` raises, and what the programs raise.
+    program, which the note then names. Variances of a size that no engine can square give one
+    row each that says so. Raises what `pool` raises, and what the programs raise.
     """
     fit = pool(effects, model)
     rows: list[EngineRow] = []
@@ -337,8 +347,15 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
         return rows
     yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
     scale = typical_vi(vi)
-    pymare = _Engine("pymare", yi, vi)
+    pymare, statsmodels = _Engine("pymare", yi, vi), _Engine("statsmodels", yi, vi)
+    if not 1 / EXTREME_SCALE < vi.min() <= vi.max() < EXTREME_SCALE:
+        note = f"not compared: variances outside of {1 / EXTREME_SCALE:g} to {EXTREME_SCALE:g}"
+        none = {"method": "", "documented": note}
+        return rows + [
+            engine.row("none", math.nan, math.nan, 0.0, **none)
+            for engine in (pymare, statsmodels)
+        ]
     rows += _pymare_means(pymare, fit)
     rows += _pymare_tau2(pymare, fit, scale)
-    rows += _statsmodels(_Engine("statsmodels", yi, vi), fit, scale)
+    rows += _statsmodels(statsmodels, fit, scale)
     return rows

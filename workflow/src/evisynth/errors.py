@@ -9,7 +9,7 @@ MOST_SHOWN = 200
 
 
 def safe(text: str) -> str:
-    """`text` as one paragraph that no terminal acts on: what is not printable is spelled out."""
+    """`text` as one paragraph; what is not printable is spelled out for the terminal's sake."""
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode()
         for c in text[:LONGEST_TEXT]
@@ -53,7 +53,7 @@ class Problem:
 class InputError(ValueError):
     """Mistakes of the user, all of them; never a bug of the program."""
 
-    def __init__(self, problems: Iterable[Problem]):
+    def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"

@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from evisynth.yamltext import Document, Keys, read_yaml, show
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study file and the name to show for it."""
+    """A study file, the name to show for it, and the line where each result begins."""
 
     file: str
     content: StudyFile
+    lines: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -52,10 +53,16 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All studies, sorted by id, and the outcomes by id."""
+    """All studies, sorted by id, and the outcomes by id.
+
+    Attributes
+    ----------
+    ids : ids of the studies, those of mistaken files too; None where a file gives none.
+    """
 
     studies: tuple[Study, ...]
     outcomes: dict[str, Outcome]
+    ids: frozenset[str] | None = None
 
 
 def study_files(folder: Path) -> list[Path]:
@@ -72,7 +79,7 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     problems: list[Problem] = []
     known = _read_outcomes(outcomes, _name(outcomes, base), problems)
     studies: dict[str, Study] = {}
-    documents: list[Document] = []
+    documents: list[Document | None] = []
     if not folder.is_dir():
         problems.append(
             Problem(
@@ -88,10 +95,8 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     for path in study_files(folder):
         name = _name(path, base)
         document, study = _read_study(path, name, known, problems)
-        if document is None:
-            continue
         documents.append(document)
-        if study is None:
+        if study is None or document is None:
             continue
         if study.id in studies:
             problems.append(
@@ -106,8 +111,17 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
             )
         else:
             studies[study.id] = study
-    problems += _overlaps_nowhere(documents)
-    return Evidence(tuple(studies[key] for key in sorted(studies)), known), problems
+    ids = _ids(documents)
+    if ids is not None:
+        problems += _overlaps_nowhere([d for d in documents if d], ids)
+    return Evidence(tuple(studies[key] for key in sorted(studies)), known, ids), problems
+
+
+def _ids(documents: list[Document | None]) -> frozenset[str] | None:
+    """Ids of all studies; None where one cannot be told."""
+    ids = [document and document.tree.get("study") for document in documents]
+    texts = [name for name in ids if isinstance(name, str)]
+    return frozenset(texts) if len(texts) == len(ids) else None
 
 
 def _file_names(folder: Path, base: Path) -> list[Problem]:
@@ -185,14 +199,20 @@ def _read_study(
         return None, None
     content, found = validate(StudyFile, document)
     problems += found
-    problems += _cross_references(document, outcomes)
+    places = {problem.place for problem in found}
+    problems += [p for p in _cross_references(document, outcomes) if p.place not in places]
     problems += _made_of(document)
-    return document, Study(name, content) if content else None
+    if content is None:
+        return document, None
+    lines = {
+        result.id or result.outcome: document.line(("results", i))
+        for i, result in enumerate(content.results)
+    }
+    return document, Study(name, content, lines)
 
 
-def _overlaps_nowhere(documents: list[Document]) -> list[Problem]:
+def _overlaps_nowhere(documents: list[Document], known: frozenset[str]) -> list[Problem]:
     """Overlaps with a study that has no file: the warning about them would be lost."""
-    known = {d.tree["study"] for d in documents if isinstance(d.tree.get("study"), str)}
     problems = []
     for document in documents:
         words = known - {str(document.tree.get("study"))}
@@ -250,15 +270,36 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
         return seen
 
     def known(keys: Keys, word: object, words: set[str], what: str, where: str) -> None:
-        if isinstance(word, str) and word not in words:
+        if isinstance(word, str) and words and word not in words:
             wrong(
                 keys,
                 f"the {what} {echo(word)}",
-                f"one of: {choices(words) or 'none is defined'}",
+                f"one of: {choices(words)}",
                 f"correct it or define it {where}{nearest(word, words)}",
             )
 
-    reports, arms = once("reports"), once("arms")
+    def wrong_numbers(keys: Keys, value: dict[str, Any], size: int | None, unit: str) -> None:
+        """Numbers that the arm itself is too small for."""
+        if size is None or str(value.get("unit") or unit) != unit:
+            return
+        for key in ("n", "events"):
+            count = _size(value, key)
+            if count is not None and count > size and (key == "n" or value.get("n") is None):
+                wrong(
+                    (*keys, key),
+                    f"{key} ({count}) is more than the {size} {unit} of the arm",
+                    "no more than the arm has",
+                    "correct it, or give the `unit` if it counts something else",
+                )
+
+    reports = once("reports")
+    before = len(problems)
+    arms = once("arms")
+    twice = len(problems) > before
+    sizes = {
+        str(arm.get("id")): (_size(arm), str(arm.get("unit") or "patients"))
+        for _, arm in _items(tree, "arms")
+    }
     once("results", "outcome")
     for keys, arm in _items(tree, "arms"):
         made_of = arm.get("made_of")
@@ -278,8 +319,10 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
                 "in the file of outcomes",
             )
         values = result.get("arms")
-        for arm_id in values if isinstance(values, dict) else ():
+        for arm_id, value in values.items() if isinstance(values, dict) else ():
             known((*keys, "arms", arm_id), arm_id, arms, "arm", "under `arms`")
+            if arm_id in sizes and isinstance(value, dict) and not twice:
+                wrong_numbers((*keys, "arms", arm_id), value, *sizes[arm_id])
         also = result.get("also")
         for i, entry in enumerate(also if isinstance(also, list) else []):
             if isinstance(entry, dict):
@@ -299,7 +342,7 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
 
 
 def _made_of(document: Document) -> list[Problem]:
-    """Arms made of other arms: no circles, no patient twice, no more parts than the whole has."""
+    """Arms made of arms: no circles, no patient twice, no more parts than the whole has."""
     problems: list[Problem] = []
     entries = {str(arm.get("id")): (keys, arm) for keys, arm in _items(document.tree, "arms")}
     parts = {
@@ -347,7 +390,7 @@ def _made_of(document: Document) -> list[Problem]:
             owners |= dict.fromkeys({one} | within(one), one)
         sizes = [_size(entries[part][1]) for part in made_of]
         whole = _size(entries[name][1])
-        units = {str(entries[arm][1].get("unit", "patients")) for arm in [name, *made_of]}
+        units = {str(entries[arm][1].get("unit") or "patients") for arm in [name, *made_of]}
         if len(units) == 1 and whole is not None and None not in sizes:
             total = sum(size for size in sizes if size is not None)
             if total > whole:
@@ -360,6 +403,6 @@ def _made_of(document: Document) -> list[Problem]:
     return problems
 
 
-def _size(arm: dict[str, Any]) -> int | None:
-    text = arm.get("n")
+def _size(entry: dict[str, Any], key: str = "n") -> int | None:
+    text = entry.get(key)
     return int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,9}", text) else None

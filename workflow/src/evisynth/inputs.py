@@ -63,9 +63,9 @@ _TOTALS = ("ni", "n1i", "n2i")
 def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
     """Impossible numbers among the inputs of `measure`; missing ones (nan) are no mistake.
 
-    Counts are whole and not negative, events at most n, n at least 1; standard deviations are not
-    negative; variances and standard errors are positive; an interval is in order, positive for a
-    ratio, and holds its estimate.
+    Counts are whole and not negative, events at most n, n at least 1; standard deviations are
+    not negative; variances and standard errors are positive; an interval is in order, positive
+    for a ratio, and holds its estimate.
     """
     given = {
         field: value
@@ -88,7 +88,7 @@ def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
     for events, total in _WITHIN:
         if events in given and total in given and given[events] > given[total]:
             wrong.append(
-                (events, f"{said[events]} events of {said[total]}", f"at most {total}")
+                (events, f"{said[events]} events of {said[total]}", "no more events than units")
             )
     low, high = given.get("ci_low"), given.get("ci_high")
     estimate = given.get("estimate")

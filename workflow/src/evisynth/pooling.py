@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import betainc, stdtrit
+from scipy.special import betainc, betaincc, stdtrit
 
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.measures import MEASURES, corrections, normal_quantile
@@ -80,10 +80,13 @@ def two_sided_p(statistic: float, df: float) -> float:
     """Two-sided p-value of a t statistic; normal where df is nan."""
     if math.isnan(df) or math.isnan(statistic):
         return math.erfc(abs(statistic) / math.sqrt(2))
+    # One function in three forms, each where none of its arguments or results is a difference
+    # from 1 that has lost its digits.
     square = statistic * statistic
-    if square < df:
-        # The other form would see a small statistic only as a difference from 1.
+    if square < 1:
         return 1 - float(betainc(0.5, df / 2, square / (df + square)))
+    if square < df:
+        return float(betaincc(0.5, df / 2, square / (df + square)))
     return float(betainc(df / 2, 0.5, df / (df + square)))
 
 
@@ -220,8 +223,8 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     """What holds for all models of the analysis."""
     notes = []
     if left_out := effects.included.count(False):
-        noun = "study is" if left_out == 1 else "studies are"
-        notes.append(f"{left_out} of {len(effects.included)} {noun} not pooled")
+        verb = "is" if left_out == 1 else "are"
+        notes.append(f"{left_out} of {len(effects.included)} studies {verb} not pooled")
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
         notes.append(f"continuity correction in {corrected} {noun}")

@@ -4,6 +4,8 @@ Numbers are set as journals set them: a true minus sign, ``p < 0.001``, interval
 """
 
 import math
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -27,6 +29,7 @@ Formatter = Callable[[float], str]
 MINUS = "\N{MINUS SIGN}"
 NOT_ESTIMABLE = "Not estimable"
 SAYS_ITSELF = ("not pooled", "not estimable")
+LONGEST_HEAD = 18  # characters
 FOOTNOTE_SIGNS = "*†‡§¶"
 
 
@@ -162,7 +165,9 @@ def formatter(measure: str, effects: EffectSizes) -> Formatter:
     if axis == "proportion":
         return percent
     halves = (effects.ci_high - effects.ci_low) / 2
-    digits = 2 if measure in ("SMD", "RD") else difference_digits(halves.tolist())
+    digits = 2 if measure == "SMD" else difference_digits(halves.tolist())
+    if measure == "RD":
+        digits = min(max(digits, 2), 4)
     return lambda value: decimal(value, digits)
 
 
@@ -274,11 +279,10 @@ def study_effects(effects: EffectSizes) -> Floats:
 
 
 def footnote_marks(notes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Marks per row, and the footnotes: one sign for each different note (``;``-joined)."""
-    parts = [[part.strip() for part in note.split(";") if part.strip()] for note in notes]
-    different = list(dict.fromkeys(part for row in parts for part in row))
+    """Marks per row, and the footnotes: one sign for each different note."""
+    different = [note for note in dict.fromkeys(notes) if note]
     signs = {note: footnote_sign(place) for place, note in enumerate(different)}
-    marks = tuple(" ".join(signs[part] for part in dict.fromkeys(row)) for row in parts)
+    marks = tuple(signs.get(note, "") for note in notes)
     return marks, tuple(f"{signs[note]} {note}" for note in different)
 
 
@@ -485,7 +489,8 @@ def subtitle(fit: Fit, text: AnalysisText) -> str:
         counted = f"{fit.k} of {counted} pooled"
     if fit.k and math.isfinite(fit.n_total) and fit.n_total > 0:
         counted += f", n = {fit.n_total:,.0f}"
-    return f"{text.outcome} · {counted}" if text.outcome else counted
+    named = text.outcome and text.outcome != text.title
+    return f"{text.outcome} · {counted}" if named else counted
 
 
 def _plural(count: int, one: str, many: str) -> str:
@@ -531,9 +536,15 @@ def _model_words(estimate: Estimate, fit: Fit) -> str:
 
 
 def _sentence(words: str) -> str:
-    """`words` as a sentence; a symbol at its beginning (k = 2) stays small."""
-    symbol = len(words.split()[0]) == 1
+    """`words` as a sentence; a symbol at its beginning (k = 2, τ²) stays as it is."""
+    words = true_symbols(words)
+    symbol = words[1:].startswith(" = ") or not words[0].isascii()
     return (words if symbol else words[0].upper() + words[1:]).removesuffix(".") + "."
+
+
+def true_symbols(words: str) -> str:
+    """``tau2`` and ``I2``, as programs write them, in print."""
+    return re.sub(r"\btau2\b", "τ²", re.sub(r"\bI2\b", "I²", words))
 
 
 def caveats(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...]:
@@ -569,7 +580,7 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
         column_headers_right=_right_heads(effects, fit),
         rows=_rows(effects, fit, text, columns),
         summaries=_diamonds(effects, fit, text, columns),
-        no_summary=no_summary(fit, text),
+        no_summary=true_symbols(no_summary(fit, text)),
         prediction=_prediction(effects, fit, text),
         axis_range=_pair(text.forest.get("axis")),
         ticks=None if ticks is None else tuple(ticks),
@@ -594,7 +605,8 @@ def _left_heads(columns: tuple[RawColumn, ...]) -> tuple[Column, ...]:
 def _right_heads(effects: EffectSizes, fit: Fit) -> tuple[Column, ...]:
     unit = ", %" if MEASURES[effects.measure].axis == "proportion" else ""
     interval_head = f"[{level_text(fit.level)} CI]"
-    effect = Column((MEASURES[effects.measure].label + unit, interval_head))
+    name = textwrap.wrap(MEASURES[effects.measure].label + unit, LONGEST_HEAD)
+    effect = Column((*name, interval_head))
     weighted = bool(np.isfinite(fit.weights[effects.pooled]).any())
     return (effect, Column(("Weight",))) if weighted else (effect,)
 

@@ -35,7 +35,7 @@ class Printed:
 
 
 def parse_printed(text: str) -> Printed:
-    """Parse ``"0.050"``, ``"<.001"``, ``"30.2%"``, ``"-0.11"``; ValueError for anything else."""
+    """Parse ``"0.050"``, ``"<.001"``, ``"30.2%"``, ``"-0.11"``; ValueError otherwise."""
     match = _NUMBER.fullmatch(text.strip())
     if not match:
         raise ValueError(f"{echo(text)} is not {PRINTED}")

@@ -1,18 +1,32 @@
 """A review on disk: its configuration, its evidence, and what each analysis takes from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evisynth.config import RESERVED, Analysis, Config, Defaults, EvidenceFiles, Level, Model
+from evisynth.config import (
+    RESERVED,
+    Analysis,
+    ArmContrast,
+    Config,
+    Defaults,
+    EvidenceFiles,
+    Level,
+    Model,
+)
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS
 from evisynth.rows import RawRow
-from evisynth.selection import digest, select
-from evisynth.validation import validate
-from evisynth.yamltext import read_yaml
+from evisynth.selection import NO_STUDY, check_words, digest, select
+from evisynth.validation import part, validate
+from evisynth.yamltext import Document, read_yaml
+
+DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10)}
+)
+"""Names that no folder can have on Windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class Project:
         return study_files(self.studies_folder)
 
     def source_paths(self, name: str) -> list[str]:
-        """The table or the folder of study files, or both, that an analysis is selected from."""
+        """The table or the folder of study files, or both, that an analysis takes from."""
         analysis = self.analysis(name)
         paths = [self.folder / analysis.table] if analysis.table else []
         if self.config.evidence and (not paths or analysis.show):
@@ -109,8 +123,9 @@ class Project:
             for overlap in study.content.overlaps:
                 if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
                     most = f"at most {overlap.at_most} " if overlap.at_most is not None else ""
+                    one, two = sorted((study.id, overlap.with_))
                     notes.append(
-                        f"{study.id} and {overlap.with_} share {most}{overlap.unit} "
+                        f"{one} and {two} share {most}{overlap.unit} "
                         f"({overlap.certainty}); they are counted twice here"
                     )
         return sorted(set(notes))
@@ -173,83 +188,148 @@ def load_project(file: Path) -> Project:
     """
     document = read_yaml(file, str(file))
     config, problems = validate(Config, document)
-    if config is None:
-        evidence_tree = document.tree.get("evidence")
-        if isinstance(evidence_tree, dict):
-            folder, outcomes = evidence_tree.get("studies"), evidence_tree.get("outcomes")
-            if isinstance(folder, str) and isinstance(outcomes, str):
-                problems += read_evidence(
-                    file.parent / folder, file.parent / outcomes, file.parent
-                )[1]
-        raise InputError(problems)
-    problems += _semantic_problems(config, str(file))
+    files, analyses = (
+        (config.evidence, config.analyses) if config else _right_parts(document.tree)
+    )
     evidence: Evidence | None = None
-    if config.evidence:
+    unread = bool(config is None and files is None and document.tree.get("evidence"))
+    if files:
         evidence, found = read_evidence(
-            file.parent / config.evidence.studies,
-            file.parent / config.evidence.outcomes,
-            file.parent,
+            file.parent / files.studies, file.parent / files.outcomes, file.parent
         )
         problems += found
+        unread = bool(found)
     rows: dict[str, tuple[RawRow, ...]] = {}
-    evidence_is_whole = not problems
-    for name, analysis in config.analyses.items():
-        if evidence_is_whole or analysis.table:
-            if not evidence_is_whole:  # what is shown beside could not be found
-                analysis = analysis.model_copy(update={"show": []})
-            rows[name], found = select(name, analysis, evidence, file.parent, str(file))
-            problems += [p for p in found if p not in problems]
-    if problems:
+    for name, analysis in analyses.items():
+        contradictions = _contradictions(name, analysis, str(file))
+        problems += contradictions
+        if unread and not analysis.table:
+            problems += check_words(name, analysis, evidence, str(file)) if evidence else []
+            continue  # what is selected from could not be read; that has been said
+        asked = analysis.model_copy(update={"show": []}) if unread else analysis
+        rows[name], found = select(name, asked, evidence, file.parent, str(file))
+        said = {problem.place for problem in contradictions}
+        problems += [
+            p for p in found if not said or (p.found != NO_STUDY and p.place not in said)
+        ]
+    if problems or config is None:
         raise InputError(_with_lines(problems, document))
     return Project(file, config, evidence, rows)
 
 
-def _with_lines(problems: list[Problem], document: Any) -> list[Problem]:
+def _right_parts(
+    tree: Mapping[str, Any],
+) -> tuple[EvidenceFiles | None, dict[str, Analysis]]:
+    """What is right by itself in a mistaken configuration, so that its files are read too."""
+    analyses = tree.get("analyses")
+    parts = {
+        name: part(Analysis, entry)
+        for name, entry in (analyses.items() if isinstance(analyses, dict) else ())
+    }
+    return (
+        part(EvidenceFiles, tree.get("evidence")),
+        {name: analysis for name, analysis in parts.items() if analysis},
+    )
+
+
+def _with_lines(problems: list[Problem], document: Document) -> list[Problem]:
     """Problems of the configuration with the line that their place has in it."""
-    placed = []
-    for problem in problems:
-        if problem.file == document.file and problem.line is None:
-            line = document.line(tuple(problem.place.split(".")))
-            problem = Problem(
-                problem.file,
-                problem.place,
-                problem.found,
-                problem.expected,
-                problem.action,
-                line,
-            )
-        placed.append(problem)
-    return placed
+    return [
+        replace(problem, line=document.line_of(problem.place))
+        if problem.file == document.file and problem.line is None
+        else problem
+        for problem in problems
+    ]
 
 
-def _semantic_problems(config: Config, file: str) -> list[Problem]:
-    """Keys that are each right and contradict each other."""
+def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
+    """Keys of an analysis that are each right and contradict each other."""
     problems = []
-    for name, analysis in config.analyses.items():
 
-        def wrong(place: str, found: str, expected: str, action: str, name: str = name) -> None:
-            problems.append(Problem(file, f"analyses.{name}.{place}", found, expected, action))
+    def wrong(place: str, found: str, expected: str, action: str) -> None:
+        where = f"analyses.{name}.{place}" if place else f"analyses.{name}"
+        problems.append(Problem(file, where, found, expected, action))
 
-        if name in RESERVED:
-            wrong(
-                "", echo(name), f"a name other than {', '.join(sorted(RESERVED))}", "rename it"
-            )
-        if not analysis.pool and not analysis.why_not:
-            wrong("pool", "`pool: no` without a reason", "`why_not`", "say why")
-        design = INPUTS[analysis.measure].design
-        if not analysis.table:
-            if design == "one_group" and analysis.arms is None:
-                wrong("arms", "nothing", "`arms: {treatment: ...}`", "say which arms")
-            if design == "two_groups" and analysis.contrast is None:
-                wrong("contrast", "nothing", "`contrast: {numerator, denominator}`", "add it")
-            for key in ("rows", "columns", "moderators"):
-                if getattr(analysis, key):
-                    wrong(
-                        key, "given without `table`", "`table: FILE.csv`", "add it or remove it"
-                    )
-        elif not analysis.columns:
+    if name in RESERVED | DEVICES:
+        wrong(
+            "",
+            f"the name {echo(name)}",
+            "a name that neither the results nor Windows' devices have",
+            "rename it",
+        )
+    if not analysis.pool and not analysis.why_not:
+        wrong("pool", "`pool: no` without a reason", "`why_not`", "say why")
+    design = INPUTS[analysis.measure].design
+    if analysis.table:
+        unused = ["arms", "choose"]
+        if not analysis.columns:
             wrong("columns", "nothing", "field: COLUMN for each field", "map the columns")
-        low_high = analysis.forest.axis
-        if low_high and low_high[0] >= low_high[1]:
-            wrong("forest.axis", f"{low_high}", "[low, high]", "give the lower end first")
+    else:
+        unused = ["rows", "columns", "moderators", "label_prefix"]
+        if design == "one_group" and analysis.arms is None:
+            wrong("arms", "nothing", "`arms: {treatment: ...}`", "say which arms")
+        if design == "two_groups":
+            _check_sides(analysis.contrast, wrong)
+        for key, designs in (("arms", "two_groups"), ("contrast", "one_group")):
+            if design == designs and getattr(analysis, key):
+                wrong(
+                    key,
+                    f"given with the measure {analysis.measure}",
+                    "`contrast` for a measure of two groups, `arms` for one of single arms",
+                    "remove it, or choose another measure",
+                )
+    for key in unused:
+        if getattr(analysis, key):
+            what = "with" if analysis.table else "without"
+            wrong(
+                key,
+                f"given {what} `table`, where it says nothing",
+                "no such key",
+                "remove it",
+            )
+    from_studies = analysis.show if analysis.table else not analysis.arms
+    if design == "effect" and from_studies and analysis.contrast is None:
+        wrong(
+            "contrast",
+            "nothing",
+            "`contrast: {numerator, denominator}`: the direction of the printed effects",
+            "add it",
+        )
+    low_high = analysis.forest.axis
+    if low_high and low_high[0] >= low_high[1]:
+        wrong(
+            "forest.axis",
+            f"{low_high[0]:g} to {low_high[1]:g}",
+            "[low, high]",
+            "give the lower end first",
+        )
     return problems
+
+
+def _check_sides(
+    contrast: ArmContrast | None, wrong: Callable[[str, str, str, str], None]
+) -> None:
+    """Both sides of a contrast between arms are named by treatment, and by different ones."""
+    if contrast is None:
+        wrong("contrast", "nothing", "`contrast: {numerator, denominator}`", "add it")
+        return
+    treatments = []
+    for key in ("numerator", "denominator"):
+        side = getattr(contrast, key)
+        if isinstance(side, str):
+            wrong(
+                f"contrast.{key}",
+                f"the name {echo(side)}",
+                "the arms of study files: `{treatment: ...}`",
+                f"write {key}: {{treatment: CLASS}}",
+            )
+        else:
+            treatments += side.treatment
+    twice = sorted({word for word in treatments if treatments.count(word) > 1})
+    if twice:
+        wrong(
+            "contrast",
+            f"the treatment {', '.join(twice)} twice",
+            "every treatment on one side",
+            "remove it from one of the two",
+        )

@@ -11,9 +11,9 @@ class RawRow:
     Attributes
     ----------
     study, label : id and name to print; text from data.
-    numbers : raw inputs by the field's names (``xi ni``, ``ai n1i ci n2i``, ``m1i sd1i n1i ...``,
-        ``yi vi``, ``estimate ci_low ci_high``); nan where not given.
-    arms : ``study/arm`` of every arm that these numbers count; what the arm-reuse check compares.
+    numbers : raw inputs by the field's names (``xi ni``, ``ai n1i ci n2i``,
+        ``m1i sd1i n1i ...``, ``yi vi``, ``estimate ci_low ci_high``); nan where not given.
+    arms : ``study/arm`` of every arm that these numbers count.
     cluster : set of rows that share patients; by default the study.
     covariates : other columns that the analysis carries along, as text.
     included, reason : False with the reason where the row is shown but not pooled.

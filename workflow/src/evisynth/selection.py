@@ -1,7 +1,7 @@
 """Which numbers enter an analysis: from study files or a table to one list of rows.
 
-No study is left out silently: one that fits the question but cannot be pooled becomes a row that
-is not included, with its reason.
+No study is left out silently: one that fits the question but cannot be pooled becomes a row
+that is not included, with its reason.
 """
 
 import hashlib
@@ -16,12 +16,21 @@ from evisynth.config import Analysis, ArmContrast, Side
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, Study
 from evisynth.inputs import INPUTS, check_numbers
+from evisynth.menus import FIELDS
 from evisynth.printed import number, parse_printed
 from evisynth.rows import RawRow
 from evisynth.studyfile import ArmValue, Result
-from evisynth.table import TEXT_FIELDS, TableRow, check_columns, read_table, to_number
+from evisynth.table import (
+    TEXT_FIELDS,
+    TableRow,
+    check_columns,
+    check_values,
+    read_table,
+    to_number,
+)
 from evisynth.validation import choices, nearest
 
+NO_STUDY = "no study that fits"
 ProblemAt = Callable[[str, str, str, str], Problem]
 
 
@@ -71,7 +80,7 @@ def select(
         problems.append(
             problem(
                 "rows" if analysis.table else "outcome",
-                "no study that fits",
+                NO_STUDY,
                 "at least one study",
                 "correct outcome, arms, contrast or rows; if the answer is that there is none, "
                 "write `pool: no` with `why_not`",
@@ -88,10 +97,28 @@ def select(
     return tuple(rows), problems
 
 
+def check_words(
+    name: str, analysis: Analysis, evidence: Evidence, config: str
+) -> list[Problem]:
+    """Outcome and studies that `analysis` names, where nothing can be selected yet."""
+
+    def problem(place: str, found: str, expected: str, action: str) -> Problem:
+        return Problem(config, f"analyses.{name}.{place}", found, expected, action)
+
+    named = analysis if evidence.outcomes else analysis.model_copy(update={"outcome": ""})
+    if evidence.ids is None:
+        named = named.model_copy(update={"studies": "all", "exclude": {}, "choose": {}})
+    problems = _unknown_words(named, evidence, evidence.ids or frozenset(), problem)
+    return [p for p in problems if evidence.outcomes or not p.place.endswith(".outcome")]
+
+
 def digest(rows: Iterable[RawRow], settings: object) -> str:
     """Short hash of the rows and the settings, the same on every machine."""
     # the order of covariates is that of columns in the results, so it counts too
-    plain = [[asdict(row) | {"covariates": [*row.covariates.items()]} for row in rows], settings]
+    plain = [
+        [asdict(row) | {"covariates": [*row.covariates.items()]} for row in rows],
+        settings,
+    ]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, default=dict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -123,7 +150,7 @@ def _study_rows(
 
 
 def _unknown_words(
-    analysis: Analysis, evidence: Evidence, known: set[str], problem: ProblemAt
+    analysis: Analysis, evidence: Evidence, known: Collection[str], problem: ProblemAt
 ) -> list[Problem]:
     problems = []
     listed: list[tuple[str, str]] = []
@@ -203,10 +230,13 @@ def _impossible(analysis: Analysis, candidate: Candidate) -> list[Problem]:
     return [
         Problem(
             candidate.study.file,
-            f"result {candidate.name}, arms {', '.join(candidate.arms) or 'none'}: {field}",
+            f"result {candidate.name}"
+            + (f", {' v '.join(candidate.arms)}" if candidate.arms else "")
+            + f": {FIELDS.get(field, field)}",
             found,
             expected,
             "correct it against the report",
+            candidate.study.lines.get(candidate.name),
         )
         for field, found, expected in check_numbers(analysis.measure, candidate.numbers)
     ]
@@ -276,7 +306,7 @@ def _two_groups(
                 f"{study.id}, result {result.id or result.outcome}: arms {', '.join(above)} "
                 f"against {', '.join(below)}",
                 "one arm on each side",
-                "give the arms different treatment classes, or record the merged arms as a result",
+                "give the arms different treatments, or record the merged arms as a result",
             )
         )
         return []
@@ -334,15 +364,16 @@ def _unusable(analysis: Analysis, result: Result) -> str:
     if not result.use:
         return str(result.why_not)
     if result.kind not in INPUTS[analysis.measure].kinds:
-        return f"a {result.kind.replace('_', ' ')}, from which {analysis.measure} cannot be computed"
+        kind = result.kind.replace("_", " ")
+        return f"a {kind}, from which {analysis.measure} cannot be computed"
     return ""
 
 
 def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candidate | None:
     """A printed effect, turned into the direction that the analysis asks for.
 
-    A result of another contrast is no candidate. A result per arm (a median, a Kaplan-Meier value)
-    fits if one of its arms does; it is then not usable, and the reason says so.
+    A result of another contrast is no candidate. A result per arm (a median, a Kaplan-Meier
+    value) fits if one of its arms does; it is then not usable, and the reason says so.
     """
     if result.estimate is None:
         arms = tuple(a for a in result.arms if _fits(study, a, analysis.arms))
@@ -377,7 +408,19 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
             f"{result.contrast.numerator} v {result.contrast.denominator}",
         )
         numbers |= _inverted(numbers)
-    return Candidate(study, result, tuple(result.arms), numbers, unusable, notes)
+    return Candidate(study, result, _arms_of(study, result), numbers, unusable, notes)
+
+
+def _arms_of(study: Study, result: Result) -> tuple[str, ...]:
+    """Arms that an effect is about: those with numbers, else those that its contrast names."""
+    if result.arms or result.contrast is None:
+        return tuple(result.arms)
+    groups = [_folded(result.contrast.numerator), _folded(result.contrast.denominator)]
+    return tuple(
+        arm.id
+        for arm in study.content.arms
+        if _folded(arm.id) in groups or _folded(arm.label or arm.id) in groups
+    )
 
 
 def _is_ratio(result: Result) -> bool:
@@ -421,22 +464,28 @@ def _folded(text: str) -> list[str]:
 
 
 def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> list[Problem]:
-    """Pairs of results that count the same patients."""
+    """Pairs of results that count the same patients, or of which that cannot be told."""
     problems = []
     for i, one in enumerate(usable):
         for two in usable[i + 1 :]:
-            for first in one.arms:
-                for second in two.arms:
-                    if study.parts(first) & study.parts(second):
-                        problems.append(
-                            problem(
-                                "choose",
-                                f"{study.file}: {_twice(study, first, second)}, in the results "
-                                f"{one.name!r} ({one.counts}) and {two.name!r} ({two.counts})",
-                                "every patient once",
-                                f"name the one to take: choose: {{{study.id}: {one.name}}}",
-                            )
-                        )
+            twice = [
+                _twice(study, first, second)
+                for first in one.arms
+                for second in two.arms
+                if study.parts(first) & study.parts(second)
+            ]
+            if not (one.arms and two.arms):
+                twice = ["which arms they are about is not said and both would enter"]
+            if twice:
+                problems.append(
+                    problem(
+                        "choose",
+                        f"{study.file}: {'; '.join(twice)}, in the results "
+                        f"{one.name!r} ({one.counts}) and {two.name!r} ({two.counts})",
+                        "every patient once",
+                        f"name the one to take: choose: {{{study.id}: {one.name}}}",
+                    )
+                )
     return problems
 
 
@@ -574,6 +623,8 @@ def _table_rows(
         problems += error.problems
         return []
     problems += table.problems
+    if not table.header:
+        return []
     place, columns = f"analyses.{name}", dict(analysis.columns)
     wanted = {f"{place}.columns.{field}": column for field, column in columns.items()}
     wanted |= {f"{place}.rows.{column}": column for column in analysis.rows}
@@ -628,10 +679,11 @@ def _check_study_ids(
                     Problem(
                         table,
                         f"column {column}",
-                        f"the study {echo(study)} {count} times (lines {', '.join(map(str, lines))})",
+                        f"the study {echo(study)} {count} times "
+                        f"(lines {', '.join(map(str, lines[:10]))}{', ...' * (count > 10)})",
                         "every study once in an analysis",
-                        "select one row per study with `rows`, correct the ids, or map a `cluster` "
-                        "column if these are different patients",
+                        "select one row per study with `rows`, correct the ids, or map a "
+                        "`cluster` column if these are different patients",
                         lines[1],
                     )
                 )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evisynth.errors import InputError, Problem, echo
+from evisynth.errors import Problem, echo
 from evisynth.printed import number, spelling
 from evisynth.validation import choices, nearest
 from evisynth.yamltext import read_text
@@ -31,7 +31,8 @@ class Table:
     Attributes
     ----------
     file : name to show in messages.
-    header : names of the columns; a column without a name is not read.
+    header : names of the columns, none if they are not clear; a column without a name is not
+        read.
     rows : the rows that have a cell for every column.
     problems : mistakes that left the rest readable, such as a row that is too short.
     """
@@ -54,20 +55,28 @@ def read_table(path: Path, name: str) -> Table:
     problems: list[Problem] = []
     header: list[str] = []
     rows: list[TableRow] = []
-    count = 0
+    count, is_clear = 0, True
     try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
+        for texts in reader:
+            cells = [text.strip() for text in texts]
             if not any(cells):
                 continue
             if not header:
                 header = cells
                 problems += _header_problems(header, name, reader.line_num)
+                is_clear = not problems
+                other = _other_separator(header)
+                if other:
+                    problems.append(_separated(other, name, reader.line_num))
+                    header = []
+                    break
                 continue
             count += 1
             if len(cells) == len(header):
                 named = zip(header, cells, strict=True)
-                rows.append(TableRow(reader.line_num, {key: cell for key, cell in named if key}))
+                rows.append(
+                    TableRow(reader.line_num, {key: cell for key, cell in named if key})
+                )
             else:
                 problems.append(
                     Problem(
@@ -83,11 +92,30 @@ def read_table(path: Path, name: str) -> Table:
         problems.append(_syntax(name, str(error), reader.line_num))
     if not problems and not rows:
         problems.append(Problem(name, "rows", "none", "at least one row", "add one"))
-    return Table(name, tuple(column for column in header if column), tuple(rows), tuple(problems))
+    columns = tuple(column for column in header if column and is_clear)
+    return Table(name, columns, tuple(rows), tuple(problems))
+
+
+def _other_separator(header: list[str]) -> str:
+    signs = {";": "semicolons", "\t": "tabs", "|": "bars"}
+    if len(header) > 1:
+        return ""
+    return next((word for sign, word in signs.items() if sign in header[0]), "")
+
+
+def _separated(other: str, name: str, line: int) -> Problem:
+    return Problem(
+        name,
+        "header",
+        f"columns separated by {other}",
+        "columns separated by commas, numbers with a decimal point",
+        "save it as CSV with commas (in a spreadsheet: language English)",
+        line,
+    )
 
 
 def _header_problems(header: list[str], name: str, line: int) -> list[Problem]:
-    problems = [
+    return [
         Problem(
             name,
             "header",
@@ -98,19 +126,6 @@ def _header_problems(header: list[str], name: str, line: int) -> list[Problem]:
         )
         for column in sorted({c for c in header if c and header.count(c) > 1})
     ]
-    other = next((sign for sign in (";", "\t") if sign in header[0]), "")
-    if len(header) == 1 and other:
-        problems.append(
-            Problem(
-                name,
-                "header",
-                "columns separated by " + ("semicolons" if other == ";" else "tabs"),
-                "columns separated by commas, numbers with a decimal point",
-                "save it as CSV with commas (in a spreadsheet: language English)",
-                line,
-            )
-        )
-    return problems
 
 
 def _syntax(name: str, said: str, line: int) -> Problem:

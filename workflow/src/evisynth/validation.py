@@ -1,4 +1,4 @@
-"""A document against its model: every mistake at once, with its line and the nearest valid word."""
+"""A document against its model: every mistake, with its line and the nearest valid word."""
 
 import re
 import types
@@ -53,8 +53,8 @@ def _problems(
 ) -> list[Problem]:
     """All mistakes.
 
-    A rule that compares several keys of an entry is not asked while one of them is wrong by itself.
-    So what is wrong is taken away and the rest is asked again.
+    A rule that compares several keys of an entry is not asked while one of them is wrong by
+    itself. So what is wrong is taken away and the rest is asked again.
     """
     problems: list[Problem] = []
     seen: set[Keys] = set()
@@ -62,7 +62,9 @@ def _problems(
     tree: Any = document.tree
     while True:
         by_place = _by_place(tree, error)
-        fresh = {k: v for k, v in by_place.items() if k not in seen and not _is_gap(k, v, removed)}
+        fresh = {
+            k: v for k, v in by_place.items() if k not in seen and not _is_gap(k, v, removed)
+        }
         for keys, items in fresh.items():
             problems += _problem(model, document, keys, items, removed)
         seen |= set(fresh)
@@ -86,7 +88,8 @@ def _problems(
 def _by_place(tree: object, error: ValidationError) -> dict[Keys, list[Item]]:
     places: dict[Keys, list[Item]] = {}
     for item in error.errors(include_url=False, include_context=True):
-        places.setdefault(_keys(tree, item["loc"], item["type"]), []).append(dict(item))
+        of_key = {"of_key": item["loc"][-1:] == ("[key]",)}
+        places.setdefault(_keys(tree, item["loc"], item["type"]), []).append({**item, **of_key})
     outer = {keys[:i] for keys in places for i in range(len(keys))}
     # of a union, the alternatives that the author did not write are no mistakes
     return {
@@ -122,10 +125,13 @@ def _keys(tree: object, loc: tuple[int | str, ...], kind: str) -> Keys:
         if loc[i + 1 :] == ("[key]",):
             keys.append(step)
             break
-        if isinstance(tree, dict) and isinstance(step, str) and step in tree:
-            tree = tree[step]
-        elif isinstance(tree, list) and isinstance(step, int) and step < len(tree):
-            tree = tree[step]
+        there = (
+            step in tree
+            if isinstance(tree, dict)
+            else (isinstance(tree, list) and isinstance(step, int) and step < len(tree))
+        )
+        if there:
+            tree = tree[step]  # type: ignore[index]
         elif not (kind == "missing" and i == len(loc) - 1):
             continue
         keys.append(step)
@@ -164,8 +170,7 @@ def _problem(
             Problem(
                 name,
                 place,
-                mistake,
-                "entries that can be true together",
+                *_rule(mistake),
                 "compare with the report and correct it",
                 document.line((*keys, _mentioned(mistake, value))),
             )
@@ -174,7 +179,31 @@ def _problem(
             if not any((*keys, word) in removed for word in re.findall(r"\w+", mistake))
         ]
     expected = " or ".join(dict.fromkeys(_expected(item) for item in items))
-    return [Problem(name, place, echo(value), expected, f"correct it{_hint(value, items)}", line)]
+    found, action = echo(value), f"correct it{_hint(value, items)}"
+    if all(item["of_key"] for item in items):
+        found, action = f"the name {echo(keys[-1])}", "rename it"
+    return [Problem(name, place, found, expected, action, line)]
+
+
+_RULES = (
+    ("more than n", "{}", "no more events than n"),
+    ("wrong order", "{}", "the lower bound first"),
+    ("lies outside its", "{}", "an estimate within its interval"),
+    ("is negative", "{}", "0 or more"),
+    ("not between 0 and 1", "{}", "a fraction, such as 0.95"),
+    ("needs `why_not`", "`use: no` without a reason", "{}"),
+    ("needs `contrast", "an estimate without `contrast`", "{}"),
+    ("is not a count", "`events` with a km_probability", "{}"),
+    ("are above 0", "a ratio or a bound that is 0 or less", "{}"),
+)
+"""What a rule on several keys says, turned into what was found and what is expected."""
+
+
+def _rule(mistake: str) -> tuple[str, str]:
+    for words, found, expected in _RULES:
+        if words in mistake:
+            return found.replace("{}", mistake), expected.replace("{}", mistake)
+    return mistake, "entries that can be true together"
 
 
 def _mentioned(mistake: str, value: dict[str, Any]) -> str:
@@ -268,7 +297,7 @@ def _models(annotation: Any) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = get_origin(annotation)
-    if origin in (Union, types.UnionType) or origin is not None and annotation is not None:
+    if origin in (Union, types.UnionType) or (origin is not None and annotation is not None):
         return [found for part in get_args(annotation) for found in _models(part)]
     return []
 

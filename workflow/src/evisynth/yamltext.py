@@ -1,7 +1,7 @@
 """YAML read as its author wrote it: every scalar stays text, every value knows its line.
 
-YAML's own typing would turn ``no`` into False, ``.050`` into 0.05 and ``2020-01-01`` into a date;
-trailing zeros and ``<`` carry information here, so only the schema decides on types.
+YAML's own typing would turn ``no`` into False, ``.050`` into 0.05 and ``2020-01-01`` into a
+date; trailing zeros and ``<`` carry information here, so only the schema decides on types.
 """
 
 import re
@@ -63,12 +63,11 @@ def read_text(path: Path, name: str) -> str:
     Raises
     ------
     InputError
-        The file is missing, empty, huge, no regular file, not UTF-8, or holds control characters.
+        The file is missing, empty, huge, no regular file, not UTF-8, or holds control
+        characters.
     """
 
-    def problem(
-        found: str, expected: str, action: str, line: int | None = None
-    ) -> InputError:
+    def problem(found: str, expected: str, action: str, line: int | None = None) -> InputError:
         return InputError([Problem(name, "the file itself", found, expected, action, line)])
 
     try:
@@ -88,6 +87,8 @@ def read_text(path: Path, name: str) -> str:
         raise problem(
             error.strerror or "no access", "a readable file", "check its path and permissions"
         ) from None
+    except InputError:
+        raise
     except ValueError:  # a NUL in the path
         raise problem("a path that cannot exist", "a file", "correct the path") from None
     try:
@@ -173,19 +174,28 @@ _SYNTAX = (
     ("',' or ']'", "a list in [ ] that is not closed", "add the comma or the ]"),
     ("',' or '}'", "keys in { } that are not closed", "add the comma or the }"),
     ("expected '-' indicator", "a list and keys mixed", "indent the lines of one list alike"),
-    ("could not find expected ':'", "a line without `key:`", "add the colon, or indent the line"),
+    (
+        "could not find expected ':'",
+        "a line without `key:`",
+        "add the colon, or indent the line",
+    ),
     ("did not find expected key", "a key that is not indented as its neighbours", "align it"),
 )
 
 
 def _syntax(name: str, text: str, error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line = mark.line + 1 if mark else None
     said = str(getattr(error, "problem", None) or "text that is not YAML")
     found, action = next(
         ((words, advice) for part, words, advice in _SYNTAX if part in said),
-        (said.removeprefix("found "), "look at this line and the one above: indentation, quotes, `key: value`"),
+        (
+            said.removeprefix("found "),
+            "look at this line and the one above: indentation, quotes, `key: value`",
+        ),
     )
+    # what is never closed is noticed at the end; where it begins is more helpful
+    marks = ("context_mark", "problem_mark") if "closed" in found else ("problem_mark",)
+    mark = next((m for name in marks if (m := getattr(error, name, None))), None)
+    line = mark.line + 1 if mark else None
     lines = text.splitlines()
     if line and line <= len(lines) and lines[line - 1].strip():
         found += f", in {echo(lines[line - 1])}"
@@ -204,7 +214,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Reader:
-    """Builds the tree from YAML's events; without recursion, so that no file exhausts a stack."""
+    """Builds the tree from YAML's events; without recursion, so no file exhausts a stack."""
 
     name: str
     tree: Any = None
@@ -226,10 +236,8 @@ class _Reader:
     def _wrong(
         self, event: yaml.Event, keys: Keys, found: str, expected: str, action: str
     ) -> None:
-        line = event.start_mark.line + 1
-        self.problems.append(
-            Problem(self.name, show(keys), found, expected, action, line)
-        )
+        line = event.start_mark.line + 1 if event.start_mark else None
+        self.problems.append(Problem(self.name, show(keys), found, expected, action, line))
 
     def _take_node(self, event: Any) -> None:
         top = self.stack[-1] if self.stack else None
@@ -306,7 +314,7 @@ class _Reader:
         return {} if isinstance(event, yaml.MappingStartEvent) else None
 
     def _text(self, event: Any, keys: Keys) -> str:
-        # only a double-quoted scalar can spell one out; in others the file was searched for them
+        # only a double-quoted scalar can spell one out; the file itself was searched for them
         control = CONTROL.search(event.value) if event.style == '"' else None
         if control:
             self._wrong(event, keys, _control(control), "text", "remove it")

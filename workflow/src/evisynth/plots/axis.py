@@ -1,7 +1,7 @@
 """The horizontal axis of a forest plot: which range it shows and where it has ticks."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -26,49 +26,68 @@ def choose_range(plot: ForestPlot) -> Range:
         return plot.axis_range
     if plot.axis == "proportion":
         return EMPTY["proportion"]
-    points, intervals = _numbers(plot)
-    if plot.axis == "log":
-        points, intervals = _logs(points), [_logs(pair) for pair in intervals]
-    ends = [pair for pair in intervals if len(pair) == 2]
-    if not points or (len(points) == 1 and not ends and plot.null is not None):
+    scale = math.log if plot.axis == "log" else float
+    points, studies, pooled = _numbers(plot, scale)
+    if not _has_numbers(plot):
         return EMPTY[plot.axis]
-    low, high = _padded(_span(points, ends, log=plot.axis == "log"))
+    low, high = _padded(_span(points, studies, pooled, log=plot.axis == "log"))
     if plot.axis == "log":
         return math.exp(max(low, -LARGEST_LOG)), math.exp(min(high, LARGEST_LOG))
     return low, high
 
 
-def _numbers(plot: ForestPlot) -> tuple[list[float], list[list[float]]]:
-    """Estimates, and intervals, that are finite."""
+def _has_numbers(plot: ForestPlot) -> bool:
+    return any(math.isfinite(row.effect) for row in plot.rows) or bool(plot.summaries)
+
+
+def _numbers(
+    plot: ForestPlot, scale: Callable[[float], float]
+) -> tuple[list[float], list[Range], list[Range]]:
+    """What is finite on the scale of the axis: estimates, studies' intervals, pooled ones."""
+    lowest = 0.0 if plot.axis == "log" else -math.inf
+
+    def shown(*values: float) -> bool:
+        return all(math.isfinite(value) and value > lowest for value in values)
+
     points = [row.effect for row in plot.rows] + [d.estimate for d in plot.summaries]
     points += [plot.null] if plot.null is not None else []
-    pairs = [[row.low, row.high] for row in plot.rows if math.isfinite(row.effect)]
-    pairs += [[diamond.low, diamond.high] for diamond in plot.summaries]
-    pairs += [[plot.prediction.low, plot.prediction.high]] if plot.prediction else []
-    return _finite(points), [_finite(pair) for pair in pairs]
+    studies = [(row.low, row.high) for row in plot.rows if math.isfinite(row.effect)]
+    pooled = [(diamond.low, diamond.high) for diamond in plot.summaries]
+    pooled += [(plot.prediction.low, plot.prediction.high)] if plot.prediction else []
+    return (
+        [scale(point) for point in points if shown(point)],
+        [(scale(low), scale(high)) for low, high in studies if shown(low, high)],
+        [(scale(low), scale(high)) for low, high in pooled if shown(low, high)],
+    )
 
 
-def _finite(values: Iterable[float]) -> list[float]:
-    return [value for value in values if math.isfinite(value)]
-
-
-def _logs(values: Iterable[float]) -> list[float]:
-    return [math.log(value) for value in values if value > 0]
-
-
-def _span(points: list[float], ends: list[list[float]], *, log: bool) -> Range:
+def _span(
+    points: list[float], studies: list[Range], pooled: list[Range], *, log: bool
+) -> Range:
     """Range of the estimates, extended to the ends of the intervals unless these lie far out.
 
-    Far is three times the half-width of a typical interval beyond the outermost estimate; on a
-    log axis that would cover more than four decades, once.
+    For a study far is three times the half-width of a typical interval beyond the outermost
+    estimate; on a log axis that would cover more than four decades, once. For the diamonds and
+    the prediction interval it is the whole range of the estimates again.
     """
     inner = min(points), max(points)
-    if not ends:
-        return inner
-    outer = min(*inner, *(low for low, _ in ends)), max(*inner, *(high for _, high in ends))
-    typical = float(np.median([(high - low) / 2 for low, high in ends]))
-    reach = typical if log and outer[1] - outer[0] > WIDE else 3 * typical
-    return max(outer[0], inner[0] - reach), min(outer[1], inner[1] + reach)
+    across = inner[1] - inner[0]
+    reach = 0.25 * across
+    if studies:
+        outer = max(high for _, high in studies) - min(low for low, _ in studies)
+        typical = float(np.median([(high - low) / 2 for low, high in studies]))
+        reach = max(reach, typical if log and outer > WIDE else 3 * typical)
+    span = _extended(inner, inner, studies, reach)
+    return _extended(span, inner, pooled, max(across, reach))
+
+
+def _extended(span: Range, inner: Range, intervals: list[Range], reach: float) -> Range:
+    """`span` with the ends of the intervals, but at most `reach` beyond `inner`."""
+    lows, highs = [low for low, _ in intervals], [high for _, high in intervals]
+    return (
+        max(min(span[0], *lows), min(span[0], inner[0] - reach)) if lows else span[0],
+        min(max(span[1], *highs), max(span[1], inner[1] + reach)) if highs else span[1],
+    )
 
 
 def _padded(span: Range) -> Range:
@@ -85,6 +104,8 @@ def choose_ticks(plot: ForestPlot, shown: Range, inches: float) -> tuple[float, 
         return tuple(tick for tick in sorted(plot.ticks) if shown[0] <= tick <= shown[1])
     if plot.axis == "proportion" and shown == EMPTY["proportion"]:
         return PROPORTION_TICKS
+    if plot.axis == "linear" and plot.axis_range is None and not _has_numbers(plot):
+        return (plot.null,) if plot.null is not None else ()  # any other number is made up
     candidates = list(_candidates(plot.axis, shown))
     for ticks in candidates:
         if 2 <= len(ticks) <= 9 and _apart(plot.axis, ticks, shown, inches):

@@ -24,7 +24,7 @@ from evisynth.plots.text import (
 MARGIN = 0.15
 ROW = 0.205
 GAP, GROUP_GAP, BLOCK_GAP = 0.13, 0.24, 0.2
-LABEL_LEAST, LABEL_MOST, CELL_MOST, GROUP_MOST = 1.5, 2.6, 1.7, 1.6
+LABEL_LEAST, LABEL_MOST, CELL_MOST, GROUP_MOST = 1.5, 3.0, 1.7, 1.6
 LEFT_LEAST = 2.9  # the lines on heterogeneity stand beneath the left columns
 ARROW_ROOM = 0.14
 PLOT_LEAST, PLOT_USUAL, PLOT_MOST = 2.4, 3.1, 4.0
@@ -120,7 +120,7 @@ def _columns(plot: ForestPlot) -> Columns:
     right = _right_widths(plot)
     words = sum(left) + sum(left_gaps) + sum(right) + GAP * (len(right) - 1)
     fixed = words + 2 * BLOCK_GAP + 2 * MARGIN
-    # Too wide for a page even with the narrowest plot: the labels give way, down to their least.
+    # Too wide for a page even with the narrowest plot: the labels give way, to a point.
     too_wide = min(fixed + PLOT_LEAST - PAGE_MOST, left[0] - LABEL_LEAST)
     left[0] -= max(0.0, too_wide)
     fixed -= max(0.0, too_wide)
@@ -230,7 +230,7 @@ def _words(plot: ForestPlot, columns: Columns) -> Words:
         subtitle=wrap(clean(plot.subtitle), BODY, whole, 2),
         groups=tuple(groups),
         labels=tuple(_label(row, columns.left[0].width) for row in plot.rows),
-        reasons=tuple(wrap(clean(row.reason), ASIDE, beside, 3) for row in plot.rows),
+        reasons=tuple(wrap(clean(row.reason), ASIDE, beside, 5) for row in plot.rows),
         no_summary=wrap(clean(plot.no_summary), BODY, beside, 6),
         lines=tuple(wrap_clauses(clean(line), NOTE, beside, 4) for line in plot.lines),
         favours=_favours(plot, columns.plot.width),

@@ -1,0 +1,482 @@
+"""Which numbers enter an analysis, in which direction, and never twice."""
+
+import math
+
+import pytest
+
+from evisynth.selection import digest
+
+CONFIG, TABLE = "config.yaml", "table.csv"
+ALPHA, BETA, GAMMA = (f"studies/{name}.yaml" for name in ("alpha", "beta", "gamma"))
+MEASURE = "measure: PLO"
+
+
+def numbers(rows):
+    return [(row.study, *row.numbers.values()) for row in rows]
+
+
+def test_what_the_small_review_selects(review):
+    project = review.load()
+    assert numbers(project.rows["response"]) == [
+        ("alpha", 8, 20),
+        ("beta", 9, 30),
+        ("gamma", 12, 25),
+    ]
+    assert numbers(project.rows["compared"]) == [
+        ("alpha", 8, 20, 3, 18),
+        ("gamma", 12, 25, 6, 24),
+    ]
+    assert numbers(project.rows["hazard"]) == [("alpha", 2, 1, 4, 0.95)]
+    assert numbers(project.rows["tabled"]) == [
+        ("one", 0.5, 0.04),
+        ("two", 0.3, 0.09),
+        ("three", -0.1, 0.01),
+    ]
+    assert all(row.included and not row.reason for row in project.rows["compared"])
+    alpha = project.rows["response"][0]
+    assert (alpha.label, alpha.arms, alpha.report, alpha.printed) == (
+        "Alpha 2020",
+        ("alpha/N",),
+        "a1",
+        "N: 8/20 (40%)",
+    )
+    assert alpha.place == "studies/alpha.yaml#results.orr"
+
+
+# --- the same patients twice -----------------------------------------------------------------
+
+
+def arm_of_beta(review, *arms, results):
+    """Give the study beta further arms and results per arm."""
+    for arm in arms:
+        review.change(BETA, "results:\n", f"  - {arm}\nresults:\n")
+    for arm, events, n in results:
+        review.change(
+            BETA,
+            "$",
+            f"  - id: orr-{arm}\n    outcome: orr\n    report: b1\n    quote: x\n"
+            f"    arms: {{{arm}: {{events: {events}, n: {n}}}}}\n",
+        )
+
+
+def reused(review):
+    (problem,) = review.problems()
+    assert problem.place == "analyses.response.choose"
+    assert problem.expected == "every patient once"
+    assert "choose: {beta: " in problem.action
+    assert "studies/beta.yaml" in problem.found
+    return problem.found
+
+
+def test_the_same_arm_twice_is_refused(review):
+    arm_of_beta(review, results=[("all", 10, 30)])
+    found = reused(review)
+    assert "the arm 'all' would enter twice" in found
+    assert "'orr' (xi 9, ni 30) and 'orr-all' (xi 10, ni 30)" in found
+
+
+def test_an_arm_and_one_made_of_it_are_refused(review):
+    arm_of_beta(
+        review,
+        "{id: half, n: 15, treatment: new}",
+        "{id: both, n: 45, treatment: new, made_of: [all, half]}",
+        results=[("both", 20, 45)],
+    )
+    assert "the arm 'all' is part of the arm 'both' and both would enter" in reused(review)
+
+
+def test_an_arm_and_one_made_of_it_at_any_depth_are_refused(review):
+    arm_of_beta(
+        review,
+        "{id: some, n: 40, treatment: other, made_of: [all]}",
+        "{id: more, n: 50, treatment: other, made_of: [some]}",
+        "{id: most, n: 60, treatment: new, made_of: [more]}",
+        results=[("most", 20, 60)],
+    )
+    assert "the arm 'all' is part of the arm 'most'" in reused(review)
+
+
+def test_arms_that_share_a_part_are_refused(review):
+    arm_of_beta(
+        review,
+        "{id: part, n: 5, treatment: other}",
+        "{id: one, n: 15, treatment: new, made_of: [part]}",
+        "{id: two, n: 16, treatment: new, made_of: [part]}",
+        results=[("one", 5, 15), ("two", 6, 16)],
+    )
+    assert "the arms 'one' and 'two' have patients in common" in reused(review)
+
+
+def test_one_of_them_can_be_chosen(review):
+    arm_of_beta(review, results=[("all", 10, 30)])
+    review.change(CONFIG, MEASURE, f"{MEASURE}\n    choose: {{beta: orr-all}}")
+    assert numbers(review.rows("response"))[1] == ("beta", 10, 30)
+
+
+def test_an_unusable_result_does_not_count_twice(review):
+    arm_of_beta(review, results=[("all", 10, 30)])
+    review.change(BETA, "$", "    use: no\n    why_not: another criterion\n")
+    assert numbers(review.rows("response"))[1] == ("beta", 9, 30)
+
+
+def test_other_patients_of_one_study_enter_as_rows_of_their_own(review):
+    arm_of_beta(
+        review,
+        "{id: second, label: Second course, n: 12, treatment: new}",
+        results=[("second", 4, 12)],
+    )
+    rows = [row for row in review.rows("response") if row.study == "beta"]
+    assert [row.label for row in rows] == ["beta: all", "beta: Second course"]
+    assert [row.arms for row in rows] == [("beta/all",), ("beta/second",)]
+    assert {row.cluster for row in rows} == {"beta"}
+
+
+def test_a_control_shared_by_two_contrasts_is_refused(review):
+    review.change(GAMMA, "results:\n", "  - {id: N2, n: 10, treatment: new}\nresults:\n")
+    review.change(
+        GAMMA,
+        "$",
+        "  - id: second\n    outcome: orr\n    report: g1\n    quote: x\n"
+        "    arms: {N2: {events: 4, n: 10}, O: {events: 6, n: 24}}\n",
+    )
+    (problem,) = review.problems()
+    assert problem.place == "analyses.compared.choose"
+    assert "the arm 'O' would enter twice" in problem.found
+    assert "'orr'" in problem.found
+    assert "'second'" in problem.found
+
+
+def test_two_arms_on_one_side_are_refused(review):
+    review.change(GAMMA, "results:\n", "  - {id: N2, n: 10, treatment: new}\nresults:\n")
+    review.change(
+        GAMMA, "O: {events: 6, n: 24}", "O: {events: 6, n: 24}, N2: {events: 1, n: 10}"
+    )
+    review.keep("compared")
+    (problem,) = review.problems()
+    assert "N, N2 against O" in problem.found
+
+
+def test_a_contrast_of_an_arm_with_one_made_of_it_is_refused(review):
+    review.change(
+        GAMMA,
+        "results:\n",
+        "  - {id: All, n: 49, treatment: any, made_of: [N, O]}\nresults:\n",
+    )
+    review.change(GAMMA, "O: {events: 6, n: 24}", "All: {events: 18, n: 49}")
+    review.change(
+        CONFIG, "denominator: {treatment: old}", "denominator: {treatment: [old, any]}"
+    )
+    (problem,) = review.problems()
+    assert "the arm 'N' is part of the arm 'All'" in problem.found
+
+
+def second_hazard_ratio(review, extra=""):
+    review.change(
+        ALPHA,
+        "$",
+        "  - id: adjusted\n    outcome: death\n    kind: hazard_ratio\n    report: a1\n"
+        "    contrast: {numerator: exposed, denominator: not exposed}\n"
+        '    estimate: "2.2"\n    ci: ["1.1", "4.4"]\n    quote: x\n' + extra,
+    )
+
+
+def test_two_hazard_ratios_of_one_study_are_refused(review):
+    second_hazard_ratio(review)
+    (problem,) = review.problems()
+    assert problem.place == "analyses.hazard.choose"
+    assert "'death' (estimate 2, ci_low 1" in problem.found
+    assert "'adjusted'" in problem.found
+
+
+# --- direction -------------------------------------------------------------------------------
+
+
+def test_a_hazard_ratio_of_the_opposite_contrast_is_inverted(review):
+    review.change(
+        ALPHA,
+        "numerator: exposed, denominator: not  exposed",
+        "numerator: NOT exposed, denominator: Exposed ",
+    )
+    review.change(ALPHA, 'estimate: "2.0"', 'estimate: "0.5"')
+    review.change(ALPHA, '"1.0", "4.0"', '"0.2", "1.0"')
+    (row,) = review.rows("hazard")
+    assert row.numbers == {"estimate": 2, "ci_low": 1, "ci_high": 5, "ci_level": 0.95}
+    assert row.notes == ("inverted: printed as 0.5 (0.2 to 1.0) for NOT exposed v Exposed",)
+    assert row.printed == "0.5 (0.2 to 1.0)"
+
+
+def test_a_hazard_ratio_between_arms_is_recognised_by_their_treatments(review):
+    review.change(
+        CONFIG,
+        "numerator: Exposed, denominator: Not exposed",
+        "numerator: {treatment: old}, denominator: {treatment: new}",
+    )
+    review.change(
+        ALPHA, "numerator: exposed, denominator: not  exposed", "numerator: n, denominator: O"
+    )
+    (row,) = review.rows("hazard")
+    assert row.numbers["estimate"] == 0.5
+    assert row.arms == ("alpha/N", "alpha/O")
+
+
+@pytest.mark.parametrize("other", ["unexposed", "not-exposed", "Exposed"])
+def test_another_contrast_is_no_candidate(review, other):
+    review.change(ALPHA, "denominator: not  exposed", f"denominator: {other}")
+    review.keep("hazard")
+    (problem,) = review.problems()
+    assert problem.found == "no study that fits"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('    ci: ["1.0", "4.0"]\n', "", "without an interval"),
+        ('ci: ["1.0", "4.0"]', 'ci: ["1.0", NR]', "not reached"),
+        ('estimate: "2.0"', 'estimate: "<2.0"', "no exact number"),
+        ("kind: hazard_ratio", "kind: odds_ratio", "an odds ratio"),
+        ("kind: hazard_ratio", "kind: mean", "a mean"),
+    ],
+)
+def test_an_effect_that_cannot_be_pooled_is_listed_with_the_reason(review, old, new, reason):
+    review.change(ALPHA, old, new)
+    (row,) = review.rows("hazard")
+    assert not row.included
+    assert reason.split()[-1] in row.reason
+
+
+def test_an_effect_of_another_kind_is_not_inverted(review):
+    review.change(ALPHA, "kind: hazard_ratio", "kind: mean")
+    review.change(
+        ALPHA,
+        "numerator: exposed, denominator: not  exposed",
+        "numerator: not exposed, denominator: exposed",
+    )
+    review.change(ALPHA, 'estimate: "2.0"', 'estimate: "0"')
+    review.change(ALPHA, '"1.0", "4.0"', '"0", "1"')
+    (row,) = review.rows("hazard")
+    assert (row.included, row.notes) == (False, ())
+
+
+# --- in or out -------------------------------------------------------------------------------
+
+
+def test_an_excluded_study_is_listed_with_its_reason(review):
+    review.change(BETA, "design: single_arm", "design: single_arm\nexcluded: other question")
+    beta = review.rows("response")[1]
+    assert (beta.study, beta.included, beta.reason) == ("beta", False, "other question")
+
+
+def test_a_study_that_the_analysis_excludes_is_listed_with_the_reason(review):
+    review.change(CONFIG, MEASURE, f"{MEASURE}\n    exclude: {{beta: other era}}")
+    beta = review.rows("response")[1]
+    assert (beta.study, beta.included, beta.reason) == ("beta", False, "other era")
+
+
+def test_an_unusable_result_is_listed_with_its_reason(review):
+    review.change(BETA, "$", "    use: no\n    why_not: another criterion\n")
+    beta = review.rows("response")[1]
+    assert (beta.included, beta.reason) == (False, "another criterion")
+
+
+def test_a_result_without_counts_is_listed(review):
+    review.change(BETA, "{events: 9, n: 30}", '{printed: "30%"}')
+    beta = review.rows("response")[1]
+    assert (beta.included, beta.reason, beta.printed) == (False, "does not give xi", "30%")
+    assert math.isnan(beta.numbers["xi"])
+
+
+def test_studies_can_be_listed(review):
+    review.change(CONFIG, MEASURE, f"{MEASURE}\n    studies: [gamma, alpha]")
+    assert [row.study for row in review.rows("response")] == ["alpha", "gamma"]
+
+
+def test_an_analysis_may_be_listed_without_pooling_and_without_studies(review):
+    review.change(
+        CONFIG,
+        "treatment: new}\n    measure: PLO",
+        "treatment: newest}\n    measure: PLO\n    pool: no\n    why_not: none exists",
+    )
+    assert review.rows("response") == ()
+
+
+def test_a_shown_result_is_never_pooled(review):
+    review.keep("hazard", "tabled")
+    review.change(
+        CONFIG,
+        "measure: GEN",
+        "measure: HR\n    contrast: {numerator: Not exposed, denominator: Exposed}\n"
+        "    show: [{study: alpha, result: death, reason: another design}]",
+    )
+    *pooled, shown = review.rows("tabled")
+    assert [row.included for row in pooled] == [True, True, True]
+    assert (shown.study, shown.included, shown.reason) == ("alpha", False, "another design")
+    assert shown.numbers["estimate"] == 0.5
+    assert "inverted" in shown.notes[0]
+
+
+def test_derived_numbers_and_other_units_are_noted(review):
+    review.change(BETA, "n: 30, treatment: new", "n: 30, unit: episodes, treatment: new")
+    review.change(BETA, "n: 30}}", "n: 30, derived: {from: 30%, method: rounding}}}")
+    assert review.rows("response")[1].notes == (
+        "all: derived from 30% (rounding)",
+        "unit: episodes",
+    )
+
+
+def test_an_impossible_number_of_an_effect_is_refused(review):
+    review.change(ALPHA, '"1.0", "4.0"', '"2.0", "2.0"')
+    (problem,) = review.problems()
+    assert problem.file == "studies/alpha.yaml"
+    assert problem.line == 13
+    assert "an interval of some width" in problem.expected
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["", "NA"])
+def test_a_row_with_a_missing_number_is_listed(review, missing):
+    review.change(TABLE, "0.09", missing)
+    row = review.rows("tabled")[1]
+    assert (row.included, row.reason) == (False, "numbers are missing in the table")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("\n", "\r\n"), ("study,", "\ufeffstudy,"), ("study,yi", "\nstudy,yi"), ("two,", "two ,")],
+    ids=["CRLF", "BOM", "blank first line", "spaces"],
+)
+def test_how_a_table_is_saved_does_not_matter(review, before, after):
+    wanted = [(row.study, row.numbers) for row in review.rows("tabled")]
+    review.write(TABLE, review.read(TABLE).replace(before, after))
+    assert [(row.study, row.numbers) for row in review.rows("tabled")] == wanted
+
+
+@pytest.mark.parametrize("file", [CONFIG, ALPHA, "outcomes.yaml"])
+@pytest.mark.parametrize("how", ["CRLF", "BOM"])
+def test_how_a_yaml_file_is_saved_does_not_matter(review, file, how):
+    wanted = review.load().rows
+    text = review.read(file)
+    review.write(file, text.replace("\n", "\r\n") if how == "CRLF" else f"\ufeff{text}")
+    assert review.load().rows == wanted
+
+
+def test_a_column_without_a_name_is_not_read(review):
+    text = review.read(TABLE).splitlines()
+    review.write(
+        TABLE, "".join(f"{'' if i == 0 else i},{line}\n" for i, line in enumerate(text))
+    )
+    assert len(review.rows("tabled")) == 3
+
+
+def test_rows_labels_moderators_and_clusters_of_a_table(review):
+    review.write(
+        TABLE, "study,name,yi,vi,setting,group\n1,One,1,1,a,x\n1,,2,1,a,x\n2,Two,3,1,b,y\n"
+    )
+    review.change(
+        CONFIG,
+        "vi: vi}",
+        "vi: vi, label: name, cluster: group}\n    rows: {setting: a}\n"
+        "    moderators: [setting]\n    label_prefix: 'No. '",
+    )
+    rows = review.rows("tabled")
+    assert [row.label for row in rows] == ["No. One", "No. 1"]
+    assert [row.cluster for row in rows] == ["x", "x"]
+    assert [row.covariates for row in rows] == [{"setting": "a"}] * 2
+    assert [row.place for row in rows] == ["table.csv#row 1", "table.csv#row 2"]
+
+
+def test_rows_of_a_table_can_be_excluded_and_listed(review):
+    review.change(
+        CONFIG,
+        "measure: GEN",
+        "measure: GEN\n    exclude: {two: wrong}\n    studies: [one, two]",
+    )
+    one, two = review.rows("tabled")
+    assert (one.included, two.included, two.reason) == (True, False, "wrong")
+
+
+# --- text stays text -------------------------------------------------------------------------
+
+NASTY = [
+    "comma, \"quote\" and 'quote'",
+    "two\nlines",
+    "<script>alert(1)</script>",
+    "../../etc/passwd",
+    "=1+1",
+    500 * "x",
+    "& $(rm) `rm` %n {0} \\n",
+    "שלום 你好 ñ",
+]
+
+
+def yaml_text(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_label_may_be_any_text(review, text):
+    review.change(ALPHA, "Alpha 2020", yaml_text(text))
+    assert review.rows("response")[0].label == text
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_study_of_a_table_may_be_any_text(review, text):
+    quoted = '"' + text.replace('"', '""') + '"'
+    review.change(TABLE, "two", quoted)
+    assert review.rows("tabled")[1].study == text
+
+
+# --- digests ---------------------------------------------------------------------------------
+
+
+def test_the_digest_changes_with_what_the_rows_say_and_with_nothing_else(review):
+    project = review.load()
+    names = list(project.config.analyses)
+    before = {name: project.effects_digest(name) for name in names}
+
+    def changed():
+        after = review.load()
+        return {name for name in names if after.effects_digest(name) != before[name]}
+
+    review.change(ALPHA, "design: rct", "design: rct # a comment\nnote: a note")
+    review.change(CONFIG, "title: Response to", "title: Any response to")
+    assert changed() == set()
+    review.change(ALPHA, "events: 3", "events: 4")
+    assert changed() == {"compared"}
+    review.change(TABLE, "0.5", "0.51")
+    assert changed() == {"compared", "tabled"}
+    review.change(CONFIG, "measure: PLO", "measure: PLO\n    level: 0.9")
+    assert changed() == {"compared", "tabled", "response"}
+    review.write("studies/delta.yaml", review.read(BETA).replace("beta", "delta"))
+    assert changed() == {"compared", "tabled", "response"}
+
+
+def test_the_digest_knows_the_order_of_moderators(review):
+    def of(moderators):
+        review.keep("tabled")
+        review.change(CONFIG, "measure: GEN", f"measure: GEN\n    moderators: {moderators}")
+        found = digest(review.rows("tabled"), {})
+        review.change(CONFIG, f"\n    moderators: {moderators}", "")
+        return found
+
+    assert of("[setting, vi]") != of("[vi, setting]")
+
+
+def test_overlapping_studies_are_noted_once_where_both_are_pooled(review):
+    review.change(
+        ALPHA,
+        "$",
+        "overlaps: [{with: beta, kind: same_patients, at_most: 4, certainty: likely}]\n",
+    )
+    review.change(
+        BETA,
+        "$",
+        "overlaps: [{with: alpha, kind: same_patients, at_most: 4, certainty: likely}]\n",
+    )
+    project = review.load()
+    (note,) = project.pooling_settings("response")["notes"]
+    assert (
+        note == "alpha and beta share at most 4 patients (likely); they are counted twice here"
+    )
+    assert project.pooling_settings("compared")["notes"] == []

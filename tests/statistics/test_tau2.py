@@ -1,0 +1,342 @@
+"""Estimators of tau2: exact roots, global maxima, published tables, invariances."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.references import F1, F2, F7, F8, rows, table
+
+from evisynth import menus
+from evisynth.measures import compute_effects
+from evisynth.pooling import ModelSpec, pool
+from evisynth.tau2 import TAU2, log_likelihood, paule_mandel, restricted_likelihood
+
+mpmath.mp.dps = 60
+
+# Example 1 and 2 of Viechtbauer (2005), J Educ Behav Stat 30:261-293, pages 271 and 272.
+EXAMPLE_1 = (
+    np.array([-0.581, 0.530, 0.771, 1.031, 0.553, 0.295, 0.078, 0.573, -0.176, -0.232]),
+    np.array([0.023, 0.052, 0.060, 0.115, 0.095, 0.203, 0.200, 0.211, 0.051, 0.040]),
+)
+EXAMPLE_2 = (
+    np.array(
+        "0.100 -0.162 -0.090 -0.049 -0.046 -0.010 -0.431 -0.261 0.134 "
+        "0.019 0.175 0.056 0.045 0.103 0.121 -0.482 0.290 0.342".split(),
+        dtype=float,
+    ),
+    np.array(
+        "0.016 0.015 0.050 0.050 0.032 0.052 0.036 0.024 0.034 "
+        "0.033 0.031 0.034 0.039 0.167 0.134 0.096 0.016 0.035".split(),
+        dtype=float,
+    ),
+)
+RATIO_1E8 = (np.array([0.2, 0.5, -0.1, 0.9, 0.3]), np.array([1e-6, 100, 1e-4, 50, 1]))
+RATIO_1E12 = (np.array([0.2, 0.5, -0.1, 0.9, 0.3]), np.array([1e-10, 100, 1e-4, 50, 1]))
+EQUAL = (np.array([0.1, 0.4, 0.7, -0.2, 0.5]), np.full(5, 0.06))
+SETS = {
+    "F1": F1,
+    "F2": F2,
+    "F7": F7,
+    "F8": F8,
+    "example 1": EXAMPLE_1,
+    "example 2": EXAMPLE_2,
+    "ratio 1e8": RATIO_1E8,
+    "ratio 1e12": RATIO_1E12,
+    "equal variances": EQUAL,
+    "identical effects": (np.full(4, 0.4), np.array([0.05, 0.02, 0.1, 0.3])),
+    "far from 0": (EXAMPLE_1[0] + 1e6, EXAMPLE_1[1]),
+}
+
+
+def exact(method, yi, vi, start):
+    """Estimate in 60 digits: for the likelihoods the stationary point nearest to `start`."""
+    y = [mpmath.mpf(float(value)) for value in yi]
+    v = [mpmath.mpf(float(value)) for value in vi]
+    k = len(y)
+
+    def sums(t):
+        w = [1 / (value + t) for value in v]
+        total = mpmath.fsum(w)
+        mean = mpmath.fsum(a * b for a, b in zip(w, y, strict=True)) / total
+        return w, total, [value - mean for value in y]
+
+    w, total, residuals = sums(mpmath.mpf(0))
+    trace = total - mpmath.fsum(a * a for a in w) / total
+    q = mpmath.fsum(a * r * r for a, r in zip(w, residuals, strict=True))
+    if method == "DL":
+        return max(mpmath.mpf(0), (q - (k - 1)) / trace)
+    if method == "HE":
+        mean = mpmath.fsum(y) / k
+        spread = mpmath.fsum((value - mean) ** 2 for value in y) / (k - 1)
+        return max(mpmath.mpf(0), spread - mpmath.fsum(v) / k)
+
+    def equation(t):
+        w, total, residuals = sums(t)
+        if method == "PM":
+            return mpmath.fsum(a * r * r for a, r in zip(w, residuals, strict=True)) - (k - 1)
+        score = mpmath.fsum((a * r) ** 2 for a, r in zip(w, residuals, strict=True)) - total
+        return score + mpmath.fsum(a * a for a in w) / total if method == "REML" else score
+
+    if start == 0:
+        assert equation(mpmath.mpf(0)) <= 0
+        return mpmath.mpf(0)
+    return mpmath.findroot(equation, (mpmath.mpf(start), mpmath.mpf(start) * (1 + 1e-9)))
+
+
+def test_registry_has_the_keys_of_the_menu():
+    assert list(TAU2) == list(menus.TAU2)
+
+
+@pytest.mark.parametrize("method", TAU2)
+@pytest.mark.parametrize("name", SETS)
+def test_estimates_are_roots_to_machine_precision(method, name):
+    yi, vi = SETS[name]
+    value = TAU2[method](yi, vi).value
+    reference = exact(method, yi, vi, value)
+    # In units of tau2 + typical variance, the condition of the equations.
+    assert abs(value - reference) <= 1e-12 * (reference + float(np.median(vi)))
+    if name != "far from 0":
+        assert math.isclose(value, reference, rel_tol=1e-11)
+
+
+# Page 271 and 272, two to four digits; DL, HE, ML, REML.
+@pytest.mark.parametrize(
+    ("data", "printed"),
+    [
+        (EXAMPLE_1, {"HE": 0.148, "DL": 0.277, "ML": 0.197, "REML": 0.223}),
+        (EXAMPLE_2, {"HE": 0.000, "DL": 0.013, "ML": 0.013, "REML": 0.016}),
+    ],
+)
+def test_viechtbauer_2005(data, printed):
+    assert {m: round(TAU2[m](*data).value, 3) for m in printed} == printed
+
+
+def test_dersimonian_kacker_2007():
+    """CLASP, tables 3 and 4 (doi:10.1016/j.cct.2006.04.004), page 111-112.
+
+    The table has tau = 0.0023 for ML, where an iteration stopped on its way to the boundary:
+    the likelihood falls from 0 on.
+    """
+    effects = compute_effects(
+        "OR",
+        rows(
+            ai=[5, 5, 12, 69, 9, 313],
+            n1i=[156, 303, 565, 1570, 103, 4659],
+            ci=[8, 17, 9, 94, 11, 352],
+            n2i=[74, 303, 477, 1565, 105, 4650],
+        ),
+        level=0.95,
+    )
+    fit = pool(effects, ModelSpec())
+    printed = {
+        "PM": (0.3681, -0.3811, 0.2060),
+        "HE": (0.4410, -0.4035, 0.2327),
+        "DL": (0.2323, -0.3240, 0.1540),
+        "ML": (0.0, -0.1973, 0.0694),
+        "REML": (0.1843, -0.2980, 0.1343),
+    }
+    ours = {
+        row.method: tuple(round(x, 4) for x in (math.sqrt(row.tau2), row.estimate, row.se))
+        for row in fit.estimates
+        if row.test == "z" and row.method != "IV"
+    }
+    assert ours == printed
+    at_zero, at_printed = (
+        log_likelihood(effects.yi, effects.vi, tau**2, restricted=False) for tau in (0, 0.0023)
+    )
+    assert at_zero > at_printed
+
+
+def test_viechtbauer_2007():
+    """Table II, page 44 (doi:10.1002/sim.2514): pre-eclampsia in the trials of diuretics."""
+    columns = table(
+        "tests/data/collins1985b.csv",
+        ai="pre_xti",
+        n1i="pre_nti",
+        ci="pre_xci",
+        n2i="pre_nci",
+    )
+    fit = pool(compute_effects("OR", rows(**columns), level=0.95), ModelSpec(method="DL"))
+    ours = {spread.method: round(spread.tau2, 3) for spread in fit.heterogeneity}
+    assert {m: ours[m] for m in ("DL", "ML", "REML")} == {
+        "DL": 0.230,
+        "ML": 0.239,
+        "REML": 0.301,
+    }
+    first = fit.heterogeneity[0]
+    assert (round(first.tau2_low, 3), round(first.tau2_high, 3)) == (0.072, 2.203)
+
+
+def test_f1_converges_where_fisher_scoring_does_not():
+    """Maximum of the restricted likelihood from 60 digits; all moment estimators are 0."""
+    values = {method: estimate(*F1).value for method, estimate in TAU2.items()}
+    assert math.isclose(values["REML"], 0.08197311442341327, rel_tol=1e-13)
+    assert math.isclose(values["ML"], 0.0374777, rel_tol=1e-5)
+    assert values["DL"] == values["HE"] == values["PM"] == 0
+
+
+def test_f2_takes_the_higher_of_two_maxima_and_says_so():
+    """metafor silently returns tau2 = 0, at a log-likelihood lower by 3.4."""
+    result = restricted_likelihood(*F2)
+    assert round(result.value, 6) == 0.047569
+    assert result.maxima == (0.0, result.value)
+    assert any("2 local maxima" in note for note in result.notes)
+    heights = [log_likelihood(*F2, tau2, restricted=True) for tau2 in result.maxima]
+    assert [round(height, 3) for height in heights] == [-4.462, -1.044]
+
+
+def test_f5_paule_mandel_is_the_root_not_a_tolerance():
+    """BCG: metafor's default stops at 0.3180937."""
+    columns = table("reviews/bcg/data/bcg.csv", ai="tpos", bi="tneg", ci="cpos", di="cneg")
+    effects = compute_effects("RR", rows(**columns), level=0.95)
+    assert math.isclose(
+        paule_mandel(effects.yi, effects.vi).value, 0.318068452205, rel_tol=1e-11
+    )
+
+
+@pytest.mark.parametrize("method", ["PM", "ML", "REML"])
+def test_boundary_is_said(method):
+    result = TAU2[method](*F7)
+    assert result.value == 0
+    assert any("tau2 = 0" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("method", ["DL", "HE"])
+def test_truncation_is_said_with_the_value(method):
+    result = TAU2[method](*F7)
+    assert result.value == 0
+    assert "truncated at 0 (untruncated: -0.0" in result.notes[0]
+
+
+@pytest.mark.parametrize("method", TAU2)
+@pytest.mark.parametrize("exponent", [-500, -100, 100, 500])
+@pytest.mark.parametrize("name", ["F1", "F2", "ratio 1e12"])
+def test_powers_of_two_change_no_digit(method, exponent, name):
+    yi, vi = SETS[name]
+    if name == "ratio 1e12" and exponent == -500:
+        vi = np.maximum(vi, 1e-4)  # else the smallest variance would leave double precision
+    value = TAU2[method](yi, vi).value
+    scaled = TAU2[method](np.ldexp(yi, exponent), np.ldexp(vi, 2 * exponent)).value
+    assert scaled == math.ldexp(value, 2 * exponent)
+
+
+@pytest.mark.parametrize("method", TAU2)
+@pytest.mark.parametrize("name", SETS)
+def test_order_changes_no_digit(method, name):
+    yi, vi = SETS[name]
+    order = np.random.default_rng(7).permutation(yi.size)
+    assert TAU2[method](yi[order], vi[order]) == TAU2[method](yi, vi)
+
+
+effect = st.floats(-5, 5).map(lambda x: round(x, 3))
+log_variance = st.floats(-9, 9)
+studies = st.lists(st.tuples(effect, log_variance), min_size=2, max_size=8).map(
+    lambda pairs: (
+        np.array([yi for yi, _ in pairs]),
+        np.array([math.exp(x) for _, x in pairs]),
+    )
+)
+
+
+@pytest.mark.parametrize("method", TAU2)
+@given(data=studies, shift=st.integers(-1000, 1000), factor=st.floats(1e-3, 1e3))
+@settings(max_examples=40)
+def test_tau2_follows_shift_and_scale(method, data, shift, factor):
+    yi, vi = data
+    value = TAU2[method](yi, vi).value
+    assert value >= 0
+    moved = TAU2[method]((yi + shift) * factor, vi * factor**2).value / factor**2
+    # yi + shift is rounded: that is worth so much of the variance of the effects.
+    slack = 1e-9 * (value + float(np.median(vi)) + float(np.ptp(yi)) ** 2)
+    if method in ("ML", "REML"):
+        # where two maxima tie, rounding may choose; the heights must agree
+        heights = [
+            log_likelihood(yi, vi, t, restricted=method == "REML") for t in (value, moved)
+        ]
+        assert math.isclose(*heights, rel_tol=1e-9, abs_tol=1e-9)
+    else:
+        assert abs(moved - value) <= slack
+
+
+@pytest.mark.parametrize("method", ["ML", "REML"])
+@given(data=studies)
+@settings(max_examples=60)
+def test_no_tau2_has_a_higher_likelihood(method, data):
+    yi, vi = data
+    restricted = method == "REML"
+    best = log_likelihood(yi, vi, TAU2[method](yi, vi).value, restricted=restricted)
+    highest = 4 * max(float(np.ptp(yi)) ** 2, float(vi.max()))
+    grid = [0.0, *np.geomspace(float(vi.min()) * 1e-4, highest, 400)]
+    heights = [log_likelihood(yi, vi, tau2, restricted=restricted) for tau2 in grid]
+    assert max(heights) <= best + 1e-10 * (1 + abs(best))
+
+
+@given(data=studies)
+@settings(max_examples=60)
+def test_paule_mandel_solves_its_equation(data):
+    yi, vi = data
+    tau2 = paule_mandel(yi, vi).value
+    wi = 1 / (vi + tau2)
+    q = float((wi * (yi - (wi * yi).sum() / wi.sum()) ** 2).sum())
+    if tau2 == 0:
+        assert q <= (yi.size - 1) * (1 + 1e-12)
+    else:
+        assert math.isclose(q, yi.size - 1, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("method", TAU2)
+def test_two_equal_variances_have_a_closed_form(method):
+    """All but ML agree on half the squared difference minus the variance; ML on a quarter."""
+    value = TAU2[method](np.array([0.0, 2.0]), np.array([0.3, 0.3])).value
+    assert math.isclose(value, (1.0 if method == "ML" else 2.0) - 0.3, rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("method", TAU2)
+@pytest.mark.parametrize(
+    ("yi", "vi", "message"),
+    [
+        ([0.1], [0.2], "at least two"),
+        ([], [], "k > 0"),
+        ([0.1, 0.2], [0.1], "k > 0"),
+        ([0.1, math.nan], [0.1, 0.1], "yi must be finite"),
+        ([0.1, 0.2], [0.1, 0.0], "vi must be positive"),
+        ([0.1, 0.2], [0.1, -0.1], "vi must be positive"),
+        ([0.1, 0.2], [0.1, math.nan], "vi must be positive"),
+        ([0.1, 0.2], [0.1, math.inf], "vi must be positive"),
+    ],
+)
+def test_impossible_data_are_refused(method, yi, vi, message):
+    with pytest.raises(ValueError, match=message):
+        TAU2[method](np.array(yi), np.array(vi))
+
+
+@pytest.mark.parametrize("method", TAU2)
+def test_data_that_span_more_than_double_precision_are_refused(method):
+    with pytest.raises(OverflowError, match="mistyped"):
+        TAU2[method](np.array([0.0, 1e80]), np.array([1.0, 1.0]))
+
+
+def test_log_likelihood_refuses_a_negative_tau2():
+    with pytest.raises(ValueError, match="not negative"):
+        log_likelihood(*F1, -0.1, restricted=True)
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_log_likelihood_does_not_depend_on_order_and_follows_scale(restricted):
+    yi, vi = F1
+    height = log_likelihood(yi, vi, 0.05, restricted=restricted)
+    df = yi.size - restricted
+    scaled = log_likelihood(yi * 8, vi * 64, 0.05 * 64, restricted=restricted)
+    assert math.isclose(scaled, height - df * math.log(8), rel_tol=1e-14)
+    assert log_likelihood(yi[::-1], vi[::-1], 0.05, restricted=restricted) == height
+
+
+def test_many_studies_of_one_precision_agree():
+    """The scan needs more than one block here, and the estimators coincide."""
+    yi = np.random.default_rng(3).normal(0, 1.5, 3000)
+    vi = np.full(3000, 0.01)
+    values = {method: TAU2[method](yi, vi).value for method in ("PM", "HE", "REML", "DL")}
+    np.testing.assert_allclose(list(values.values()), values["HE"], rtol=1e-12)
