@@ -190,7 +190,7 @@ def test_variances_that_are_not_positive_are_never_pooled(file):
     assert effects.included == (True, False, True, True)
     fit = pool(effects, ModelSpec())
     assert (fit.k, fit.k_total) == (3, 4)
-    assert "1 of 4 studies is not pooled" in fit.headline.notes
+    assert "shown but left out of the pooling, 1 of 4 rows: study 2" in fit.headline.notes
 
 
 def test_registry_of_predictions_has_the_keys_of_the_menu():
@@ -354,7 +354,6 @@ def test_nothing_to_pool_is_said():
     assert fit.notes == (
         "not estimable, because no study can be pooled; study 1: its sampling variance is 0; "
         "study 2: its sampling variance is 0",
-        "2 of 2 studies are not pooled",
     )
 
 
@@ -425,7 +424,7 @@ def test_corrections_and_exclusions_are_counted_on_the_headline():
     assert note_of(kept, "continuity correction in 3 studies")
     dropped = compute_effects("OR", studies, level=0.95, drop00=True)
     fit = pool(dropped, ModelSpec())
-    assert note_of(fit, "1 of 4 studies is not pooled")
+    assert note_of(fit, "shown but left out of the pooling, 1 of 4 rows: study 1")
     assert note_of(fit, "continuity correction in 2 studies")
     assert fit.notes == tuple(note for note in fit.headline.notes if note in fit.notes)
     assert math.isnan(fit.weights[0])

@@ -742,4 +742,8 @@ def compute_effects(
             name: tuple(row.covariates.get(name, "") for row in rows)
             for name in dict.fromkeys(name for row in rows for name in row.covariates)
         },
+        printed=tuple(row.printed for row in rows),
+        report=tuple(row.report for row in rows),
+        quote=tuple(row.quote for row in rows),
+        place=tuple(row.place for row in rows),
     )

@@ -222,9 +222,14 @@ def _headline_test(
 def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     """What holds for all models of the analysis."""
     notes = []
-    if left_out := effects.included.count(False):
-        verb = "is" if left_out == 1 else "are"
-        notes.append(f"{left_out} of {len(effects.included)} studies {verb} not pooled")
+    left_out = [
+        label
+        for label, used in zip(effects.label, effects.included, strict=True)
+        if not used
+    ]
+    if 0 < len(left_out) < len(effects.label):
+        rows = f"{len(left_out)} of {len(effects.label)} rows"
+        notes.append(f"shown but left out of the pooling, {rows}: {'; '.join(left_out)}")
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
         notes.append(f"continuity correction in {corrected} {noun}")
@@ -246,7 +251,7 @@ def _weights(effects: EffectSizes, yi: Floats, vi: Floats, tau2: float) -> Float
 def _why_none(effects: EffectSizes) -> str:
     """Why no study can be pooled: the reason of each."""
     reasons = [
-        f"{label}: {reason}"
+        f"{label}: {reason.rstrip('.')}"
         for label, reason in zip(effects.label, effects.reason, strict=True)
     ]
     return "; ".join(["not estimable, because no study can be pooled", *reasons])

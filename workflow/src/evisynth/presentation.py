@@ -336,7 +336,9 @@ def _rows(
 
 
 def _no_effect(effects: EffectSizes, i: int) -> str:
-    """Words for a row without an effect: nothing to say where it brought no numbers."""
+    """Words for a row without an effect: what its report prints, if that is known."""
+    if effects.printed and effects.printed[i]:
+        return effects.printed[i]
     brought = any(math.isfinite(float(values[i])) for values in effects.raw.values())
     return NOT_ESTIMABLE if brought else "–"
 
@@ -482,11 +484,15 @@ def favours(measure: str, text: AnalysisText) -> Favours | None:
     return Favours(left=f"Favours {better_below}", right=f"Favours {better_above}")
 
 
-def subtitle(fit: Fit, text: AnalysisText) -> str:
-    """``Objective response · 4 of 5 studies pooled, n = 117``."""
-    counted = _plural(fit.k_total, "study", "studies")
+def subtitle(effects: EffectSizes, fit: Fit, text: AnalysisText) -> str:
+    """``Objective response · 4 of 5 studies pooled, n = 117``; a study may give several rows."""
+    studies = len(set(effects.study))
+    counted = _plural(studies, "study", "studies")
     if fit.k < fit.k_total and shown_estimates(fit, text):
-        counted = f"{fit.k} of {counted} pooled"
+        pooled = len({s for s, used in zip(effects.study, effects.included, strict=True) if used})
+        counted = f"{pooled} of {counted} pooled"
+    if fit.k_total != studies:
+        counted += f" ({_plural(fit.k, 'estimate', 'estimates')})"
     if fit.k and math.isfinite(fit.n_total) and fit.n_total > 0:
         counted += f", n = {fit.n_total:,.0f}"
     named = text.outcome and text.outcome != text.title
@@ -570,21 +576,26 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
     """Describe the forest plot of one analysis."""
     measure, columns = MEASURES[effects.measure], raw_columns(effects, text)
     ticks = text.forest.get("ticks")
+    rows, summaries = (
+        _rows(effects, fit, text, columns),
+        _diamonds(effects, fit, text, columns),
+    )
+    draws = bool(summaries) or any(math.isfinite(row.effect) for row in rows)
     return ForestPlot(
         title=text.title,
-        subtitle=subtitle(fit, text),
+        subtitle=subtitle(effects, fit, text),
         axis=measure.axis,
         null=None if measure.null is None else measure.back(measure.null),
-        axis_label=axis_label(effects.measure, text),
+        axis_label=axis_label(effects.measure, text) if draws else "",
         column_headers_left=_left_heads(columns),
         column_headers_right=_right_heads(effects, fit),
-        rows=_rows(effects, fit, text, columns),
-        summaries=_diamonds(effects, fit, text, columns),
+        rows=rows,
+        summaries=summaries,
         no_summary=true_symbols(no_summary(fit, text)),
         prediction=_prediction(effects, fit, text),
         axis_range=_pair(text.forest.get("axis")),
         ticks=None if ticks is None else tuple(ticks),
-        favours=favours(effects.measure, text),
+        favours=favours(effects.measure, text) if draws else None,
         lines=_lines(fit, text, measure.null),
         footer=footer(effects, fit, text),
         caveats=caveats(effects, fit, text),

@@ -25,6 +25,7 @@ class EffectSizes:
     notes : what was done to the row (continuity correction, inverted contrast), ``;``-joined.
     raw : the columns that the measure used, in the order of the measure.
     covariates : further columns as text.
+    printed, report, quote, place : where the numbers of each row come from, as text.
     """
 
     measure: str
@@ -42,6 +43,10 @@ class EffectSizes:
     notes: tuple[str, ...]
     raw: Mapping[str, Floats]
     covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    printed: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+    quote: tuple[str, ...] = ()
+    place: tuple[str, ...] = ()
 
     @property
     def pooled(self) -> NDArray[np.bool_]:

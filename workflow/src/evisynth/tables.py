@@ -29,15 +29,16 @@ def effects_to_json(effects: EffectSizes) -> str:
 
 def effects_from_json(text: str) -> EffectSizes:
     """The effect sizes that `effects_to_json` wrote."""
-    tree = json.loads(text)
+    tree: dict[str, Any] = json.loads(text)
     arrays = ("yi", "vi", "sei", "ci_low", "ci_high", "ni")
-    texts = ("study", "label", "cluster", "included", "reason", "notes")
+    texts = ("study", "label", "cluster", "included", "reason", "notes", *SOURCES)
+    values: dict[str, Any] = {key: _floats(tree[key]) for key in arrays}
+    values |= {key: tuple(tree[key]) for key in texts}
     return EffectSizes(
+        **values,
         measure=tree["measure"],
-        **{key: _floats(tree[key]) for key in arrays},
-        **{key: tuple(tree[key]) for key in texts},
-        raw={key: _floats(values) for key, values in tree["raw"].items()},
-        covariates={key: tuple(values) for key, values in tree["covariates"].items()},
+        raw={key: _floats(column) for key, column in tree["raw"].items()},
+        covariates={key: tuple(column) for key, column in tree["covariates"].items()},
     )
 
 
@@ -64,50 +65,51 @@ def fit_from_json(text: str) -> Fit:
 
 
 def _estimate(tree: dict[str, Any]) -> Estimate:
-    texts = {key: tree[key] for key in ("model", "method", "test", "k", "headline")}
-    numbers = {
-        key: _number(value)
-        for key, value in tree.items()
-        if key not in texts and key != "notes"
-    }
-    return Estimate(**texts, **numbers, notes=tuple(tree["notes"]))
+    return Estimate(**_record(tree, ("model", "method", "test", "k", "headline")))
 
 
 def _heterogeneity(tree: dict[str, Any]) -> Heterogeneity:
-    texts = {key: tree[key] for key in ("method", "k", "q_df")}
-    numbers = {
-        key: _number(value)
+    return Heterogeneity(**_record(tree, ("method", "k", "q_df")))
+
+
+def _record(tree: dict[str, Any], as_given: Sequence[str]) -> dict[str, Any]:
+    """Fields of a record: some as given, notes as a tuple, all others numbers."""
+    values = {
+        key: value if key in as_given else _number(value)
         for key, value in tree.items()
-        if key not in texts and key != "notes"
+        if key != "notes"
     }
-    return Heterogeneity(**texts, **numbers, notes=tuple(tree["notes"]))
+    return {**values, "notes": tuple(tree["notes"])}
 
 
 EFFECTS = (
-    "study label measure yi vi sei ci_low ci_high ni weight cluster included reason notes"
+    "study label measure yi vi sei ci_low ci_high ni weight cluster included reason"
 ).split()
+SOURCES = ("printed", "report", "quote", "place")
 
 
 def effects_csv(effects: EffectSizes, weights: Floats) -> str:
-    """effects.csv: the contract's columns, the raw columns of the measure, then covariates."""
+    """effects.csv: the contract's columns, the raw columns of the measure, notes, covariates.
+
+    Last come the words and the place that the numbers are from.
+    """
     raw = [name for name in effects.raw if name not in EFFECTS]
-    extra = [
-        name if name not in EFFECTS + raw else f"{name}_given" for name in effects.covariates
-    ]
+    taken = {*EFFECTS, *raw, *SOURCES, "notes"}
+    extra = {
+        f"{name}_given" if name in taken else name: values
+        for name, values in effects.covariates.items()
+    }
     rows: list[dict[str, Cell]] = []
     for i in range(len(effects.study)):
         row: dict[str, Cell] = {"measure": effects.measure, "weight": float(weights[i])}
-        for name in ("study", "label", "cluster", "included", "reason", "notes"):
+        for name in ("study", "label", "cluster", "included", "reason", "notes", *SOURCES):
             row[name] = getattr(effects, name)[i]
         for name in ("yi", "vi", "sei", "ci_low", "ci_high", "ni"):
             row[name] = float(getattr(effects, name)[i])
         row |= {name: float(effects.raw[name][i]) for name in raw}
-        row |= {
-            name: values[i]
-            for name, values in zip(extra, effects.covariates.values(), strict=True)
-        }
+        row |= {name: values[i] for name, values in extra.items()}
         rows.append(row)
-    return to_csv(EFFECTS + raw + extra, rows)
+    return to_csv([*EFFECTS, *raw, "notes", *extra, *SOURCES], rows)
 
 
 POOLED = (

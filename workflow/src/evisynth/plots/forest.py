@@ -315,6 +315,9 @@ def _draw_axes(
     axes.yaxis.set_visible(False)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
+    if not plot.draws:
+        axes.set_axis_off()
+        return axes
     _draw_ticks(page, axes, plot, shown, columns, heights)
     if plot.null is not None and shown[0] <= plot.null <= shown[1]:
         axes.axvline(plot.null, color=INK, linewidth=0.8, zorder=1, gid="null-line")

@@ -4,6 +4,7 @@ Numbers are on the display scale (risk ratio, not its log; proportion as a fract
 does not exist is nan or the empty string, and is not drawn.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,6 +112,11 @@ class ForestPlot:
     lines: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to draw on an axis."""
+        return bool(self.summaries) or any(math.isfinite(row.effect) for row in self.rows)
 
     def __post_init__(self) -> None:
         columns = len(self.column_headers_left) - 1

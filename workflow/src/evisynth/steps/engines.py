@@ -5,12 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evisynth.engines import COLUMNS, compare
 from evisynth.errors import InputError, Problem
 from evisynth.files import write_text
 from evisynth.steps.pool import model_spec
 from evisynth.tables import effects_from_json
 from evisynth.tabular import to_csv
+
+COLUMNS = (
+    "engine version quantity method test value ours difference tolerance agrees note"
+).split()
 
 
 def write_engines(effects: str, settings: Mapping[str, Any], output: str) -> None:
@@ -22,7 +25,12 @@ def write_engines(effects: str, settings: Mapping[str, Any], output: str) -> Non
         Two engines disagree beyond what is documented; names them and the inputs.
     """
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
-    rows = compare(sizes, model_spec(settings)) if settings["pool"] else []
+    rows = []
+    if settings["pool"] and any(sizes.included):
+        # Importing the other programs takes two seconds, so only where there is work for them.
+        from evisynth.engines import compare
+
+        rows = compare(sizes, model_spec(settings))
     disagreements = [row for row in rows if not row.agrees]
     if disagreements:
         inputs = ", ".join(
