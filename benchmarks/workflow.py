@@ -4,10 +4,10 @@ Usage, with the environment active and from the top of the repository:
 
     python benchmarks/workflow.py [REPEATS]
 
-Runs the workflow in a copy of this checkout: from clean, with nothing to do, and after one study
-was added; splits the clean run into jobs, their interpreter start and imports; then, where
-``Rscript`` with metafor is found, the same analyses and plots in R in the same run. Prints medians
-and the ratio; judges nothing.
+Runs the workflow in a copy of this checkout: from clean, with nothing to do, and after one
+study was added; splits the clean run into jobs, their interpreter start and imports; then, if
+``Rscript`` with metafor is there, the same analyses and plots in R in the same run. Prints
+medians and the ratio; judges nothing.
 """
 
 import csv

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.references import analyses, effects_of, rows
 
 from evisynth import menus
+from evisynth.inputs import check_numbers
 from evisynth.measures import (
     MEASURES,
-    check_numbers,
     clopper_pearson,
     compute_effects,
     corrections,
@@ -65,7 +65,7 @@ def test_no_reference_is_lost():
 @pytest.mark.parametrize("entry", ESCALC, ids=str)
 def test_effects_equal_those_of_metafor(entry):
     if entry.status == "error":
-        with pytest.raises(ValueError, match=r"is -|is 0|more than"):
+        with pytest.raises(ValueError, match=r"is -|is 0|events of"):
             effects_of(entry)
         return
     effects = effects_of(entry)
@@ -348,42 +348,36 @@ def test_missing_numbers_leave_a_row_without_effect():
 @pytest.mark.parametrize("measure", MEASURES)
 def test_possible_numbers_have_no_complaints(measure):
     assert check_numbers(measure, study_of(measure)) == []
-    assert check_numbers(measure, {}) != []
 
 
 @pytest.mark.parametrize(
     ("measure", "change", "message"),
     [
-        ("PLO", {"xi": 21}, "xi is 21, more than ni, which is 20"),
-        ("PLO", {"xi": -1}, "xi is -1: a count is a whole number, 0 or more"),
-        ("PLO", {"xi": 1.5}, "xi is 1.5: a count is a whole number, 0 or more"),
-        ("PLO", {"ni": 0, "xi": 0}, "ni is 0: a group size is a whole number, 1 or more"),
-        ("PLO", {"xi": math.inf}, "xi is inf: it must be finite"),
-        ("OR", {"ci": 22}, "ci is 22, more than n2i, which is 21"),
-        ("OR", {"bi": 12, "di": 18}, "n1i is 20, not ai + bi"),
-        ("OR", {"n1i": math.nan, "ai": 0, "bi": 0, "di": 1}, "ai and bi are both 0"),
-        ("MD", {"sd1i": -1}, "sd1i is -1: it cannot be negative"),
-        ("SMD", {"n2i": 2.5}, "n2i is 2.5: a group size is a whole number, 1 or more"),
-        ("GEN", {"vi": -0.01}, "vi is -0.01: it cannot be negative"),
-        ("GEN", {"yi": math.inf}, "yi is inf: it must be finite"),
-        ("HR", {"estimate": 2, "ci_low": 3, "ci_high": 1}, "ci_low is 3, not below ci_high"),
+        ("PLO", {"xi": 21}, "xi is 21 events of 20"),
+        ("PLO", {"xi": -1}, "xi is -1; expected a whole number that is not negative"),
+        ("PLO", {"xi": 1.5}, "xi is 1.5; expected a whole number"),
+        ("PLO", {"ni": 0, "xi": 0}, "ni is 0; expected at least 1"),
+        ("PLO", {"xi": math.inf}, "xi is inf; expected a finite number"),
+        ("OR", {"ci": 22}, "ci is 22 events of 21"),
+        ("OR", {"bi": 12, "di": 18}, "n1i is 20; expected ai \\+ bi"),
         (
-            "HR",
-            {"estimate": 5, "ci_low": 1, "ci_high": 3},
-            "estimate is 5, outside its interval",
+            "OR",
+            {"n1i": math.nan, "ai": 0, "bi": 0, "di": 1},
+            "expected a group that is not empty",
         ),
-        (
-            "HR",
-            {"estimate": 0, "ci_low": 1, "ci_high": 3},
-            "estimate is 0: a ratio must be above",
-        ),
-        ("HR", {"ci_level": 95}, "ci_level is 95: it is a fraction between 0 and 1"),
+        ("MD", {"sd1i": -1}, "sd1i is -1; expected a standard deviation"),
+        ("SMD", {"n2i": 2.5}, "n2i is 2.5; expected a whole number"),
+        ("GEN", {"vi": -0.01}, "vi is -0.01; expected above 0"),
+        ("GEN", {"yi": math.inf}, "yi is inf; expected a finite number"),
+        ("HR", {"estimate": 2, "ci_low": 3, "ci_high": 1}, "expected the lower bound first"),
+        ("HR", {"estimate": 5, "ci_low": 1, "ci_high": 3}, "estimate is 5 outside 1 to 3"),
+        ("HR", {"estimate": 0, "ci_low": 1, "ci_high": 3}, "estimate is 0"),
+        ("HR", {"ci_level": 95}, "ci_level is 95; expected a fraction between 0 and 1"),
     ],
 )
 def test_impossible_numbers_are_refused(measure, change, message):
     numbers = study_of(measure) | change
-    assert any(message in complaint for complaint in check_numbers(measure, numbers))
-    with pytest.raises(ValueError, match="a: "):
+    with pytest.raises(ValueError, match=message):
         compute_effects(measure, [RawRow("a", "a", numbers)], level=0.95)
 
 

@@ -183,7 +183,7 @@ def test_one_study_is_not_pooled(entry):
 def test_variances_that_are_not_positive_are_never_pooled(file):
     entry = find(file, "asis")
     if file == "edge_negative_variance":
-        with pytest.raises(ValueError, match="cannot be negative"):
+        with pytest.raises(ValueError, match="expected above 0"):
             effects_of(entry)
         return
     effects = effects_of(entry)

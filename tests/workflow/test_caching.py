@@ -25,7 +25,7 @@ def test_a_run_makes_every_target(built: Project) -> None:
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
     assert project.build() == set()
-    assert "Nothing to be done" in project.snakemake("-n").stderr
+    assert "Nothing to be done" in project.snakemake("-n").stdout
 
 
 def test_touched_files_rebuild_nothing(project: Project) -> None:
@@ -88,8 +88,8 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
     project.edit(
         "config.yaml",
         "  hazard:",
-        "  odds:\n    title: Odds\n    outcome: orr\n    contrast: {numerator: {treatment: new}, "
-        "denominator: {treatment: old}}\n    measure: OR\n  hazard:",
+        "  odds:\n    title: Odds\n    outcome: orr\n    measure: OR\n    contrast: "
+        "{numerator: {treatment: new}, denominator: {treatment: old}}\n  hazard:",
     )
     assert project.build() == everything_of("odds") | SUMMARY
 
@@ -166,7 +166,7 @@ def test_another_review_has_its_own_results(project: Project) -> None:
     shutil.copy(project.folder / "data/hazard.csv", review / "data")
     project.write(
         "reviews/second/config.yaml",
-        "review: {title: Second, question: And this?}\nanalyses:\n  hazard:\n    title: Hazard\n"
+        "review: {title: Second, question: And this}\nanalyses:\n  hazard:\n    title: Hazard\n"
         "    table: data/hazard.csv\n    columns: {study: study, yi: yi, sei: sei}\n"
         "    measure: HR\n",
     )

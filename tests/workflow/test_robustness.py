@@ -37,8 +37,11 @@ def test_a_mistake_stops_the_run_and_leaves_the_results(project: Project, mistak
 
 
 def test_a_configuration_that_is_not_there(project: Project) -> None:
-    run = project.snakemake("--configfile", "reviews/nowhere/config.yaml")
+    # A missing file that is named by --configfile is reported by Snakemake, before us.
+    (project.folder / "config.yaml").unlink()
+    run = project.snakemake()
     assert run.returncode != 0
+    assert "no such file" in run.stderr
     assert "Traceback" not in run.stderr
 
 

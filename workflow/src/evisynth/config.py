@@ -96,7 +96,7 @@ class ArmContrast(Strict):
     """A contrast between arms of a study."""
 
     numerator: Side | Text = Field(
-        description="Arm whose risk is above the line: {treatment: ...}; or a printed group's name."
+        description="Arm above the line: {treatment: ...}; or the name of a printed group."
     )
     denominator: Side | Text = Field(description="Arm or group below the line.")
 

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Design = Literal["one_group", "two_groups", "effect"]
 
 Wrong = tuple[str, str, str]
 """Field, what was found, what was expected."""
@@ -19,7 +22,7 @@ class Inputs:
     kinds : kinds of result in study files from which it can be computed.
     """
 
-    design: str
+    design: Design
     alternatives: tuple[tuple[str, ...], ...]
     kinds: frozenset[str]
 
@@ -27,6 +30,11 @@ class Inputs:
     def fields(self) -> frozenset[str]:
         """All fields of all alternatives."""
         return frozenset(field for fields in self.alternatives for field in fields)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """These, and further numbers that are used where given."""
+        return self.fields | {"ni", "ci_level"}
 
 
 _PROPORTION = Inputs("one_group", (("xi", "ni"),), frozenset({"count"}))
@@ -57,6 +65,7 @@ INPUTS: dict[str, Inputs] = {
 
 _COUNT_FIELDS = ("xi", "ni", "ai", "bi", "ci", "di", "n1i", "n2i")
 _WITHIN = (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i"))
+_CELLS = (("ai", "bi", "n1i"), ("ci", "di", "n2i"))
 _TOTALS = ("ni", "n1i", "n2i")
 
 
@@ -64,13 +73,13 @@ def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
     """Impossible numbers among the inputs of `measure`; missing ones (nan) are no mistake.
 
     Counts are whole and not negative, events at most n, n at least 1; standard deviations are
-    not negative; variances and standard errors are positive; an interval is in order, positive
-    for a ratio, and holds its estimate.
+    not negative; variances and standard errors are positive; no group is empty, and its size is
+    that of its cells; an interval is in order, positive for a ratio, and holds its estimate.
     """
     given = {
         field: value
         for field, value in numbers.items()
-        if field in INPUTS[measure].fields | {"ni"} and not math.isnan(value)
+        if field in INPUTS[measure].known and not math.isnan(value)
     }
     said = {field: f"{value:.15g}" for field, value in given.items()}
     wrong: list[Wrong] = []
@@ -85,11 +94,20 @@ def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
             wrong.append((field, said[field], "a standard deviation, not negative"))
         elif field in ("vi", "sei") and value <= 0:
             wrong.append((field, said[field], "above 0"))
+        elif field == "ci_level" and not 0 < value < 1:
+            wrong.append((field, said[field], "a fraction between 0 and 1"))
     for events, total in _WITHIN:
         if events in given and total in given and given[events] > given[total]:
             wrong.append(
                 (events, f"{said[events]} events of {said[total]}", "no more events than units")
             )
+    for events, others, total in _CELLS:
+        if events in given and others in given:
+            size = given[events] + given[others]
+            if size == 0:
+                wrong.append((events, f"0, and 0 {others}", "a group that is not empty"))
+            elif given.get(total, size) != size:
+                wrong.append((total, said[total], f"{events} + {others}, which is {size:.15g}"))
     low, high = given.get("ci_low"), given.get("ci_high")
     estimate = given.get("estimate")
     if low is not None and high is not None:

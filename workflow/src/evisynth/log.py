@@ -1,4 +1,4 @@
-"""What a step says goes to its log: errors of the user in plain words, bugs with a traceback."""
+"""What a step says goes to its log: mistakes of the user in plain words, bugs in full."""
 
 import sys
 import traceback

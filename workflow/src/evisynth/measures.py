@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import betainc, betaincc, betainccinv, betaincinv, betaln, ndtri
 
+from evisynth.inputs import INPUTS, Design, check_numbers
 from evisynth.records import EffectSizes, Floats, RawRow
 
 NAN = math.nan
@@ -24,10 +25,6 @@ DEFAULT_CI_LEVEL = 0.95
 TO = ("only0", "all", "if0all", "none")
 
 COUNTS = frozenset({"xi", "ai", "bi", "ci", "di"})
-SIZES = frozenset({"ni", "n1i", "n2i"})
-SPREADS = frozenset({"sd1i", "sd2i", "vi", "sei"})
-RATIOS = frozenset({"estimate", "ci_low", "ci_high"})
-EVENTS_OF = {"xi": "ni", "ai": "n1i", "ci": "n2i"}
 
 ADDED_TO = {"one_group": "added to events and non-events", "two_groups": "added to each cell"}
 
@@ -53,15 +50,10 @@ class Measure:
     Attributes
     ----------
     key, label : name in the configuration; name to print, of the display scale.
-    design : what is compared; effects come ready made.
-    inputs : alternative sets of numbers, any of which is enough; the first complete one is
-        used.
-    optional : further numbers that are used where given.
     back, back_name : analysis to display scale.
     forward : display to analysis scale.
     null : no effect, on the analysis scale; None where there is no such value.
     axis : how the display scale is drawn.
-    kinds : kinds of results of a study file that can be used.
     formula : of yi and vi, in the symbols of the inputs.
     citation : where the formula is from.
     compute : numbers, after any continuity correction, to effect and variance.
@@ -69,18 +61,24 @@ class Measure:
 
     key: str
     label: str
-    design: Literal["one_group", "two_groups", "effect"]
-    inputs: tuple[tuple[str, ...], ...]
     back: Transformation
     back_name: str
     forward: Transformation
     null: float | None
     axis: Literal["log", "linear", "proportion"]
-    kinds: tuple[str, ...]
     formula: str
     citation: str
     compute: Callable[[Numbers], Effect]
-    optional: tuple[str, ...] = ()
+
+    @property
+    def design(self) -> Design:
+        """What is compared; effects come ready made."""
+        return INPUTS[self.key].design
+
+    @property
+    def inputs(self) -> tuple[tuple[str, ...], ...]:
+        """Alternative sets of numbers; the first complete one is used."""
+        return INPUTS[self.key].alternatives
 
     @property
     def counts(self) -> bool:
@@ -290,22 +288,15 @@ def _hazard_ratio(numbers: Numbers) -> Effect:
     return Effect(math.log(numbers["estimate"]), _squared(sei))
 
 
-ONE_GROUP = (("xi", "ni"),)
-FOURFOLD = (("ai", "bi", "ci", "di"), ("ai", "n1i", "ci", "n2i"))
-TWO_MEANS = (("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i"),)
-
 MEASURES: dict[str, Measure] = {
     "PR": Measure(
         key="PR",
         label="Proportion",
-        design="one_group",
-        inputs=ONE_GROUP,
         back=identity,
         back_name="identity",
         forward=identity,
         null=None,
         axis="proportion",
-        kinds=("count",),
         formula="yi = xi/ni; vi = yi (1 - yi)/ni",
         citation=VIECHTBAUER,
         compute=_proportion,
@@ -313,14 +304,11 @@ MEASURES: dict[str, Measure] = {
     "PLN": Measure(
         key="PLN",
         label="Proportion",
-        design="one_group",
-        inputs=ONE_GROUP,
         back=exponential,
         back_name="exp",
         forward=logarithm,
         null=None,
         axis="proportion",
-        kinds=("count",),
         formula="yi = log(xi/ni); vi = 1/xi - 1/ni",
         citation=VIECHTBAUER,
         compute=_log_proportion,
@@ -328,14 +316,11 @@ MEASURES: dict[str, Measure] = {
     "PLO": Measure(
         key="PLO",
         label="Proportion",
-        design="one_group",
-        inputs=ONE_GROUP,
         back=expit,
         back_name="expit",
         forward=logit,
         null=None,
         axis="proportion",
-        kinds=("count",),
         formula="yi = log(xi/(ni - xi)); vi = 1/xi + 1/(ni - xi)",
         citation="Stijnen et al. (2010), Stat Med 29(29):3046-3067, doi:10.1002/sim.4040",
         compute=_logit_proportion,
@@ -343,14 +328,11 @@ MEASURES: dict[str, Measure] = {
     "PAS": Measure(
         key="PAS",
         label="Proportion",
-        design="one_group",
-        inputs=ONE_GROUP,
         back=squared_sine,
         back_name="squared sine, 0 below 0 and 1 above pi/2",
         forward=arcsine_root,
         null=None,
         axis="proportion",
-        kinds=("count",),
         formula="yi = asin(sqrt(xi/ni)); vi = 1/(4 ni)",
         citation="Rücker et al. (2009), Stat Med 28(5):721-738, doi:10.1002/sim.3511",
         compute=_arcsine_proportion,
@@ -358,14 +340,11 @@ MEASURES: dict[str, Measure] = {
     "OR": Measure(
         key="OR",
         label="Odds ratio",
-        design="two_groups",
-        inputs=FOURFOLD,
         back=exponential,
         back_name="exp",
         forward=logarithm,
         null=0.0,
         axis="log",
-        kinds=("count",),
         formula="yi = log(ai di/(bi ci)); vi = 1/ai + 1/bi + 1/ci + 1/di",
         citation=(
             "Woolf (1955), Ann Hum Genet 19(4):251-253, doi:10.1111/j.1469-1809.1955.tb01348.x"
@@ -375,14 +354,11 @@ MEASURES: dict[str, Measure] = {
     "RR": Measure(
         key="RR",
         label="Risk ratio",
-        design="two_groups",
-        inputs=FOURFOLD,
         back=exponential,
         back_name="exp",
         forward=logarithm,
         null=0.0,
         axis="log",
-        kinds=("count",),
         formula="yi = log((ai/n1i)/(ci/n2i)); vi = 1/ai - 1/n1i + 1/ci - 1/n2i",
         citation="Katz et al. (1978), Biometrics 34(3):469-474, doi:10.2307/2530610",
         compute=_risk_ratio,
@@ -390,14 +366,11 @@ MEASURES: dict[str, Measure] = {
     "RD": Measure(
         key="RD",
         label="Risk difference",
-        design="two_groups",
-        inputs=FOURFOLD,
         back=identity,
         back_name="identity",
         forward=identity,
         null=0.0,
         axis="linear",
-        kinds=("count",),
         formula=(
             "yi = p1 - p2, p1 = ai/n1i, p2 = ci/n2i; vi = p1 (1 - p1)/n1i + p2 (1 - p2)/n2i"
         ),
@@ -407,14 +380,11 @@ MEASURES: dict[str, Measure] = {
     "MD": Measure(
         key="MD",
         label="Mean difference",
-        design="two_groups",
-        inputs=TWO_MEANS,
         back=identity,
         back_name="identity",
         forward=identity,
         null=0.0,
         axis="linear",
-        kinds=("mean",),
         formula="yi = m1i - m2i; vi = sd1i^2/n1i + sd2i^2/n2i",
         citation=VIECHTBAUER,
         compute=_mean_difference,
@@ -422,14 +392,11 @@ MEASURES: dict[str, Measure] = {
     "SMD": Measure(
         key="SMD",
         label="Standardised mean difference",
-        design="two_groups",
-        inputs=TWO_MEANS,
         back=identity,
         back_name="identity",
         forward=identity,
         null=0.0,
         axis="linear",
-        kinds=("mean",),
         formula=(
             "yi = c(m) (m1i - m2i)/sp, sp the pooled standard deviation, m = n1i + n2i - 2, "
             "c(m) exact; vi = 1/n1i + 1/n2i + yi^2/(2 (n1i + n2i))"
@@ -440,15 +407,11 @@ MEASURES: dict[str, Measure] = {
     "GEN": Measure(
         key="GEN",
         label="Effect",
-        design="effect",
-        inputs=(("yi", "vi"), ("yi", "sei")),
-        optional=("ni",),
         back=identity,
         back_name="identity",
         forward=identity,
         null=0.0,
         axis="linear",
-        kinds=(),
         formula="yi as given; vi as given or sei^2",
         citation=VIECHTBAUER,
         compute=_as_given,
@@ -456,15 +419,11 @@ MEASURES: dict[str, Measure] = {
     "HR": Measure(
         key="HR",
         label="Hazard ratio",
-        design="effect",
-        inputs=(("estimate", "ci_low", "ci_high"), ("yi", "sei"), ("yi", "vi")),
-        optional=("ni", "ci_level"),
         back=exponential,
         back_name="exp",
         forward=logarithm,
         null=0.0,
         axis="log",
-        kinds=("hazard_ratio",),
         formula=(
             "yi = log(estimate), sei = (log(ci_high) - log(ci_low))/(2 z), z the normal "
             "quantile of the interval's level; or yi, the log hazard ratio, with sei or vi"
@@ -480,11 +439,10 @@ MEASURES: dict[str, Measure] = {
 
 def _given(measure: Measure, numbers: Numbers) -> Numbers:
     """Numbers that the measure knows and that are not nan."""
-    known = {name for names in (*measure.inputs, measure.optional) for name in names}
     return {
         name: float(value)
         for name, value in numbers.items()
-        if name in known and not math.isnan(value)
+        if name in INPUTS[measure.key].known and not math.isnan(value)
     }
 
 
@@ -500,55 +458,6 @@ def _missing(measure: Measure, given: Numbers) -> list[str]:
     absent = ", ".join(name for name in nearest if name not in given)
     wanted = " or ".join(f"({', '.join(names)})" for names in measure.inputs)
     return [f"{absent} not given: {measure.key} needs {wanted}"]
-
-
-def _impossible(given: Numbers) -> list[str]:
-    messages = []
-    for name, value in given.items():
-        if not math.isfinite(value):
-            messages.append(f"{name} is {value:g}: it must be finite")
-        elif name in COUNTS and (value < 0 or value != int(value)):
-            messages.append(f"{name} is {value:g}: a count is a whole number, 0 or more")
-        elif name in SIZES and (value <= 0 or value != int(value)):
-            messages.append(f"{name} is {value:g}: a group size is a whole number, 1 or more")
-        elif name in SPREADS and value < 0:
-            messages.append(f"{name} is {value:g}: it cannot be negative")
-        elif name in RATIOS and value <= 0:
-            messages.append(f"{name} is {value:g}: a ratio must be above 0")
-        elif name == "ci_level" and not 0 < value < 1:
-            messages.append(f"ci_level is {value:g}: it is a fraction between 0 and 1")
-    for events, size in EVENTS_OF.items():
-        if events in given and size in given and given[events] > given[size]:
-            messages.append(
-                f"{events} is {given[events]:g}, more than {size}, which is {given[size]:g}"
-            )
-    for groups in (("ai", "bi"), ("ci", "di")):
-        if all(given.get(name) == 0 for name in groups):
-            messages.append(f"{groups[0]} and {groups[1]} are both 0: the group is empty")
-    for size, events, others in (("n1i", "ai", "bi"), ("n2i", "ci", "di")):
-        if not given.keys() >= {size, events, others}:
-            continue
-        if given[size] != given[events] + given[others]:
-            messages.append(f"{size} is {given[size]:g}, not {events} + {others}")
-    if given.keys() >= {"ci_low", "ci_high"}:
-        low, high = given["ci_low"], given["ci_high"]
-        if low >= high:
-            messages.append(f"ci_low is {low:g}, not below ci_high, which is {high:g}")
-        elif "estimate" in given and not low <= given["estimate"] <= high:
-            messages.append(
-                f"estimate is {given['estimate']:g}, outside its interval {low:g} to {high:g}"
-            )
-    return messages
-
-
-def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[str]:
-    """Return what is wrong with the numbers of one study, as sentences for its author.
-
-    `numbers` by the field's names, nan where not given; names that the measure does not know
-    are not looked at. Raises KeyError for an unknown measure.
-    """
-    given = _given(MEASURES[measure], numbers)
-    return _impossible(given) + _missing(MEASURES[measure], given)
 
 
 def _complete(given: Numbers, names: Sequence[str]) -> dict[str, float]:
@@ -679,8 +588,10 @@ def compute_effects(
 
     given = [_given(chosen, row.numbers) for row in rows]
     for row, numbers in zip(rows, given, strict=True):
-        if messages := _impossible(numbers):
-            raise ValueError(f"{measure}, {row.study}: {'; '.join(messages)}")
+        for field, found, expected in check_numbers(measure, numbers):
+            if field in ("vi", "sei") and numbers[field] == 0:
+                continue  # possible, though not to be pooled: the row says so
+            raise ValueError(f"{measure}, {row.study}: {field} is {found}; expected {expected}")
     names = [_chosen(chosen, numbers) for numbers in given]
     cells = [_complete(numbers, used) for numbers, used in zip(given, names, strict=True)]
     dropped = [_double_zero(numbers) if drop00 else "" for numbers in cells]

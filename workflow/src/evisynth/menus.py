@@ -37,7 +37,10 @@ PREDICTION: dict[str, str] = {
     "V": "t with k - 1 degrees of freedom, Wald standard error",
     "HTS": "t with k - 2 degrees of freedom, Wald standard error (Higgins et al. 2009)",
     "HK": "t with k - 1 degrees of freedom, the standard error of the test",
-    "HK-PR": "t with k - 2 degrees of freedom, the standard error of the test (Partlett & Riley 2017)",
+    "HK-PR": (
+        "t with k - 2 degrees of freedom, the standard error of the test "
+        "(Partlett & Riley 2017)"
+    ),
 }
 
 PLOTS: dict[str, str] = {"forest": "forest plot"}

@@ -223,9 +223,7 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     """What holds for all models of the analysis."""
     notes = []
     left_out = [
-        label
-        for label, used in zip(effects.label, effects.included, strict=True)
-        if not used
+        label for label, used in zip(effects.label, effects.included, strict=True) if not used
     ]
     if 0 < len(left_out) < len(effects.label):
         rows = f"{len(left_out)} of {len(effects.label)} rows"

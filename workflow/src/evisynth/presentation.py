@@ -485,11 +485,13 @@ def favours(measure: str, text: AnalysisText) -> Favours | None:
 
 
 def subtitle(effects: EffectSizes, fit: Fit, text: AnalysisText) -> str:
-    """``Objective response · 4 of 5 studies pooled, n = 117``; a study may give several rows."""
+    """``Objective response · 4 of 5 studies pooled, n = 117``; a study may give more rows."""
     studies = len(set(effects.study))
     counted = _plural(studies, "study", "studies")
     if fit.k < fit.k_total and shown_estimates(fit, text):
-        pooled = len({s for s, used in zip(effects.study, effects.included, strict=True) if used})
+        pooled = len(
+            {s for s, used in zip(effects.study, effects.included, strict=True) if used}
+        )
         counted = f"{pooled} of {counted} pooled"
     if fit.k_total != studies:
         counted += f" ({_plural(fit.k, 'estimate', 'estimates')})"

@@ -125,7 +125,7 @@ class Fit:
     prediction : key of the flavour of the prediction interval.
     estimates : all models; at most one of them is the headline.
     heterogeneity : one entry per tau2 estimator, that of the headline method first.
-    weights : per cent in the headline model, one per row of the effect sizes; nan if not pooled.
+    weights : per cent in the headline model, one per row of the effects; nan if not pooled.
     notes : caveats of the analysis as a whole.
     """
 

@@ -88,8 +88,8 @@ class Report(Strict):
     doi_status: Literal["printed_in_source", "evidence_table", "unverified"] | None = Field(
         None,
         description=(
-            "Where the DOI was seen: in the source text, in the table of further evidence that the "
-            "review started from, or nowhere that could be checked."
+            "Where the DOI was seen: in the source text, in the table of further evidence that "
+            "the review started from, or nowhere that could be checked."
         ),
     )
     pmid: Annotated[str, Field(pattern=r"^\d{1,9}$")] | None = Field(
@@ -109,7 +109,7 @@ class Report(Strict):
     )
     source: Text | None = Field(
         None,
-        description="File name of the source text against which the quotes are checked verbatim.",
+        description="File name of the source text that the quotes are checked against.",
     )
     source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="Digest of that file."

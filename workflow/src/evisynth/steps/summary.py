@@ -11,13 +11,13 @@ from evisynth.tables import fit_from_json
 from evisynth.tabular import Cell, to_csv
 
 COLUMNS = (
-    "analysis title outcome measure k k_total n_total model method test estimate ci_low ci_high "
-    "pi_low pi_high p tau2 i2 level notes"
+    "analysis title outcome measure k k_total n_total model method test estimate ci_low "
+    "ci_high pi_low pi_high p tau2 i2 level notes"
 ).split()
 
 
 def write_summary(fits: Mapping[str, str], settings: Mapping[str, Any], output: str) -> None:
-    """Write summary.csv; estimates on the display scale, analyses in the order of the config."""
+    """Write summary.csv: display scale, analyses in the order of the configuration."""
     rows = [
         _row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text)
         for name, text in settings.items()
