@@ -88,20 +88,22 @@ def draw_forest(plot: ForestPlot) -> Figure:
         return _draw(plot)
 
 
-def render(plot: ForestPlot, file_format: str) -> bytes:
-    """`plot` as the bytes of an ``svg``, ``pdf`` or ``png`` file; the same on every run."""
-    buffer = io.BytesIO()
+def render(plot: ForestPlot, formats: Sequence[str]) -> dict[str, bytes]:
+    """`plot` as the bytes of ``svg``, ``pdf`` and ``png`` files; the same on every run."""
+    files = {}
     with forest_style():
         figure = _draw(plot)
         longest_side = max(figure.get_size_inches())
-        canvas = FORMATS[file_format](figure)
-        canvas.print_figure(
-            buffer,
-            format=file_format,
-            dpi=min(DPI, int(PIXELS_MOST / longest_side)),
-            metadata={**METADATA[file_format], "Title": clean(plot.title)},
-        )
-    return buffer.getvalue()
+        for name in formats:
+            buffer = io.BytesIO()
+            FORMATS[name](figure).print_figure(
+                buffer,
+                format=name,
+                dpi=min(DPI, int(PIXELS_MOST / longest_side)),
+                metadata={**METADATA[name], "Title": clean(plot.title)},
+            )
+            files[name] = buffer.getvalue()
+    return files
 
 
 def _draw(plot: ForestPlot) -> Figure:

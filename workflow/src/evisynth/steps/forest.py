@@ -19,5 +19,6 @@ def write_forest(
         fit_from_json(Path(fit).read_text(encoding="utf-8")),
         AnalysisText(**settings),
     )
-    for path in outputs:
-        write_bytes(path, render(plot, Path(path).suffix[1:]))
+    paths = {Path(path).suffix[1:]: path for path in outputs}
+    for name, content in render(plot, list(paths)).items():
+        write_bytes(paths[name], content)
