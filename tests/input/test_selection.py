@@ -318,7 +318,7 @@ def test_derived_numbers_and_other_units_are_noted(review):
     review.change(BETA, "n: 30, treatment: new", "n: 30, unit: episodes, treatment: new")
     review.change(BETA, "n: 30}}", "n: 30, derived: {from: 30%, method: rounding}}}")
     assert review.rows("response")[1].notes == (
-        "all: derived from 30% (rounding)",
+        "derived from 30% (rounding)",
         "unit: episodes",
     )
 

@@ -1,6 +1,7 @@
 """The reviews that ship, built as a user builds them, and what they say."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -209,3 +210,11 @@ def test_every_engine_agrees(shipped: Project) -> None:
     compared = [row for path in files for row in rows(path)]
     assert {row["engine"] for row in compared} == {"pymare", "statsmodels"}
     assert all(row["agrees"] == "true" for row in compared)
+
+
+def test_the_picture_of_the_readme_is_the_plot_of_the_run(shipped: Project) -> None:
+    words = re.compile(r"<text[^>]*>(?:<!--.*?-->)?([^<]*)")
+    picture = (ROOT / "docs/images/orr_anti_gd2_chemo.svg").read_text(encoding="utf-8")
+    plot = shipped.folder / "results/orr_anti_gd2_chemo/plots/forest.svg"
+    assert words.findall(picture) == words.findall(plot.read_text(encoding="utf-8"))
+    assert "docs/images/orr_anti_gd2_chemo.svg" in (ROOT / "README.md").read_text("utf-8")

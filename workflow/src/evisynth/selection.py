@@ -19,7 +19,7 @@ from evisynth.inputs import INPUTS, check_numbers
 from evisynth.menus import FIELDS
 from evisynth.printed import number, parse_printed
 from evisynth.rows import RawRow
-from evisynth.studyfile import ArmValue, Result
+from evisynth.studyfile import ArmValue, Derived, Result
 from evisynth.table import (
     TEXT_FIELDS,
     TableRow,
@@ -515,9 +515,9 @@ def _row(
     report = reports[result.report]
     notes = candidate.notes
     if result.derived:
-        notes += (f"derived from {result.derived.from_} ({result.derived.method})",)
+        notes += (_derivation(result.derived),)
     notes += tuple(
-        f"{arm}: derived from {value.derived.from_} ({value.derived.method})"
+        (f"{arm}: " if len(candidate.arms) > 1 else "") + _derivation(value.derived)
         for arm, value in result.arms.items()
         if arm in candidate.arms and value.derived
     )
@@ -541,6 +541,10 @@ def _row(
         quote=result.quote,
         printed=_printed(result, candidate.arms),
     )
+
+
+def _derivation(derived: Derived) -> str:
+    return f"derived from {derived.from_} ({derived.method.replace('_', ' ')})"
 
 
 def _printed(result: Result, arms: tuple[str, ...]) -> str:
