@@ -15,3 +15,9 @@ rule all:
     default_target: True
     input:
         TARGETS,
+    message:
+        f"All results in {RESULTS}/"
+
+
+onsuccess:
+    print(f"Look at {RESULTS}/summary.csv and {RESULTS}/*/plots/forest.svg")

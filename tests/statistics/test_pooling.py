@@ -549,3 +549,10 @@ def test_a_row_that_is_not_pooled_changes_no_estimate():
     with_it, without = pool(whole, ModelSpec()), pool(generic(yi, vi), ModelSpec())
     assert with_it.headline.estimate == without.headline.estimate
     assert math.isnan(with_it.weights[-1])
+
+
+def test_rows_of_one_cluster_are_named_as_pooled_independently():
+    effects = replace(generic([0.1, 0.3, 0.2], [0.1] * 3), cluster=("a", "b", "b"))
+    note = "3 rows of 2 clusters (studies) are pooled as independent"
+    assert note in pool(effects, ModelSpec()).headline.notes
+    assert not note_of(pool(generic([0.1, 0.3], [0.1] * 2), ModelSpec()), "as independent")

@@ -21,5 +21,7 @@ if PROJECT.config.evidence:
                 "outcomes": str(PROJECT.outcomes_file),
                 "base": str(PROJECT.folder),
             },
+        message:
+            "Evidence tables"
         script:
             "../scripts/evidence.py"

@@ -25,5 +25,7 @@ rule forest:
         "../../envs/plots.yaml"
     params:
         settings=drawing_settings,
+    message:
+        "Forest plot of {wildcards.analysis}"
     script:
         "../scripts/forest.py"

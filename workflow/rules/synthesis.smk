@@ -18,6 +18,8 @@ rule effects:
         "../../envs/statistics.yaml"
     params:
         digest=effects_digest,
+    message:
+        "Effect sizes of {wildcards.analysis}"
     script:
         "../scripts/effects.py"
 
@@ -41,6 +43,8 @@ rule pool:
         "../../envs/statistics.yaml"
     params:
         settings=pooling_settings,
+    message:
+        "Pooled estimates of {wildcards.analysis}"
     script:
         "../scripts/pool.py"
 
@@ -61,6 +65,8 @@ rule engines:
         "../../envs/engines.yaml"
     params:
         settings=engines_settings,
+    message:
+        "Other software on {wildcards.analysis}"
     script:
         "../scripts/engines.py"
 
@@ -79,5 +85,7 @@ rule summary:
         "../../envs/statistics.yaml"
     params:
         settings=PROJECT.summary_settings(),
+    message:
+        "Summary of all analyses"
     script:
         "../scripts/summary.py"

@@ -228,6 +228,11 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     if 0 < len(left_out) < len(effects.label):
         rows = f"{len(left_out)} of {len(effects.label)} rows"
         notes.append(f"shown but left out of the pooling, {rows}: {'; '.join(left_out)}")
+    used = [c for c, pooled in zip(effects.cluster, effects.included, strict=True) if pooled]
+    if len(set(used)) < len(used):
+        notes.append(
+            f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
+        )
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
         notes.append(f"continuity correction in {corrected} {noun}")
