@@ -480,3 +480,30 @@ def test_overlapping_studies_are_noted_once_where_both_are_pooled(review):
         note == "alpha and beta share at most 4 patients (likely); they are counted twice here"
     )
     assert project.pooling_settings("compared")["notes"] == []
+
+
+def test_the_level_of_printed_intervals_is_a_column_of_a_table(review):
+    review.write(TABLE, "study,hr,low,high,level\none,2,1,4,0.9\ntwo,2,1,4,0.95\n")
+    review.change(
+        CONFIG,
+        "columns: {study: study, yi: yi, vi: vi}\n    measure: GEN",
+        (
+            "columns: {study: study, estimate: hr, ci_low: low, ci_high: high, ci_level: level}\n"
+            "    measure: HR"
+        ),
+    )
+    assert [row.numbers["ci_level"] for row in review.rows("tabled")] == [0.9, 0.95]
+
+
+def test_a_level_in_per_cent_is_refused(review):
+    review.write(TABLE, "study,hr,low,high,level\none,2,1,4,95\n")
+    review.change(
+        CONFIG,
+        "columns: {study: study, yi: yi, vi: vi}\n    measure: GEN",
+        (
+            "columns: {study: study, estimate: hr, ci_low: low, ci_high: high, ci_level: level}\n"
+            "    measure: HR"
+        ),
+    )
+    (problem,) = review.problems()
+    assert (problem.file, problem.line, problem.found) == (TABLE, 2, "95")

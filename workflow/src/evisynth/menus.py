@@ -68,4 +68,5 @@ FIELDS: dict[str, str] = {
     "estimate": "effect on the display scale",
     "ci_low": "lower bound of its interval, display scale",
     "ci_high": "upper bound of its interval, display scale",
+    "ci_level": "level of that interval as a fraction; 0.95 where no column is mapped",
 }
