@@ -556,3 +556,12 @@ def test_rows_of_one_cluster_are_named_as_pooled_independently():
     note = "3 rows of 2 clusters (studies) are pooled as independent"
     assert note in pool(effects, ModelSpec()).headline.notes
     assert not note_of(pool(generic([0.1, 0.3], [0.1] * 2), ModelSpec()), "as independent")
+
+
+def test_a_factor_of_at_least_one_needs_no_floor():
+    counts = [(22, 53), (13, 43), (8, 13), (5, 13), (8, 20)]
+    rows = [RawRow(str(i), str(i), {"xi": x, "ni": n}) for i, (x, n) in enumerate(counts)]
+    fit = pool(compute_effects("PLO", rows, level=0.95), ModelSpec())
+    assert fit.headline.tau2 == 0
+    assert fit.headline.test == "knha"
+    assert not note_of(fit, "floored")

@@ -137,7 +137,8 @@ class Project:
         }
 
 
-EVIDENCE = {f"evidence/{t}.csv" for t in ("studies", "reports", "arms", "results", "overlaps")}
+TABLES = ("studies", "reports", "arms", "results", "moves", "overlaps")
+EVIDENCE = {f"evidence/{t}.csv" for t in TABLES}
 
 
 def effects_of(*analyses: str) -> set[str]:

@@ -206,7 +206,7 @@ def test_the_evidence_tables_list_what_is_not_used(shipped: Project) -> None:
 
 def test_every_engine_agrees(shipped: Project) -> None:
     files = sorted(shipped.folder.glob("**/results/*/engines.csv"))
-    assert len(files) == 14
+    assert len(files) == 15
     compared = [row for path in files for row in rows(path)]
     assert {row["engine"] for row in compared} == {"pymare", "statsmodels"}
     assert all(row["agrees"] == "true" for row in compared)

@@ -19,6 +19,7 @@ if " " in sys.executable:
 from evisynth.errors import InputError
 from evisynth.project import load_project
 from evisynth.sources import sources
+from evisynth.steps.evidence import TABLES
 from evisynth.targets import unrecorded
 from snakemake.exceptions import WorkflowError
 
@@ -37,7 +38,6 @@ except InputError as error:
 
 ANALYSES = list(PROJECT.config.analyses)
 FORMATS = ["svg", "pdf", "png"]
-TABLES = ["studies", "reports", "arms", "results", "overlaps"]
 TARGETS = [
     f"{RESULTS}/summary.csv",
     *(f"{RESULTS}/evidence/{name}.csv" for name in TABLES if PROJECT.config.evidence),

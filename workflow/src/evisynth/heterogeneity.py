@@ -10,6 +10,7 @@ from scipy.special import chdtrc, gammainccinv, gammaincinv
 from evisynth.records import Floats, Heterogeneity
 from evisynth.tau2 import Tau2, generalised_q, sample, tau2_at_q, trace_p
 
+# Below this k, tau2 is too uncertain for I2 and prediction intervals to be relied on.
 FEW = 5
 
 

@@ -334,7 +334,7 @@ MEASURES: dict[str, Measure] = {
         null=None,
         axis="proportion",
         formula="yi = asin(sqrt(xi/ni)); vi = 1/(4 ni)",
-        citation="Rücker et al. (2009), Stat Med 28(5):721-738, doi:10.1002/sim.3511",
+        citation=VIECHTBAUER,
         compute=_arcsine_proportion,
     ),
     "OR": Measure(

@@ -187,6 +187,8 @@ def _floored(rows: dict[str, Estimate], s2w: float, spec: ModelSpec) -> tuple[st
             "floored Knapp-Hartung interval (factor 1): the plain one is not estimable, "
             "residuals are all zero"
         ]
+    if s2w >= 1:
+        return "knha", []  # nothing to floor: the factor is at least 1 as it is
     widths = f"{knha:.6g} against {wald:.6g} on the analysis scale"
     reasons = []
     if rows["knha"].tau2 == 0:
@@ -199,7 +201,7 @@ def _floored(rows: dict[str, Estimate], s2w: float, spec: ModelSpec) -> tuple[st
     if not spec.floor:
         return "knha", [f"Knapp-Hartung interval not floored, as configured, although {why}"]
     return "adhoc", [
-        f"floored Knapp-Hartung interval (factor {max(1.0, s2w):.6g} instead of {s2w:.6g}, "
+        f"floored Knapp-Hartung interval (factor 1 instead of {s2w:.6g}, "
         f"width {adhoc:.6g}): {why}"
     ]
 

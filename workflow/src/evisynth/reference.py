@@ -16,11 +16,21 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from evisynth.config import AnalysisId, Config, RelativePath
+from evisynth.measures import MEASURES as REGISTRY
 from evisynth.menus import FIELDS, MEASURES, PLOTS, PREDICTION, TAU2, TESTS
 from evisynth.schema import Id, NumberText, OneOrMore, PrintedText, Text
 from evisynth.studyfile import Interval, OutcomesFile, StudyFile
 
 ROOT = Path(__file__).resolve().parents[3]
+
+MEASURES_PAGE = """\
+# Effect measures
+
+`yi` is the effect and `vi` its sampling variance on the analysis scale; *to display* is what
+brings it back to the scale that a reader sees. Counts: `xi` events of `ni`; two groups `ai` of
+`n1i` (`bi` others) and `ci` of `n2i` (`di` others). What is done with zero cells, and the
+intervals of single studies: [statistics.md](statistics.md).
+"""
 
 MINIMAL_STUDY = """\
 study: mystudy-2027
@@ -313,6 +323,22 @@ def words() -> str:
     return text
 
 
+def measures() -> str:
+    """Give the table of the effect measures, out of the registry that computes them."""
+    rows = [
+        (
+            f"`{key}`",
+            MEASURES[key],
+            " or ".join(f"`{' '.join(names)}`" for names in measure.inputs),
+            measure.formula,
+            measure.back_name,
+            measure.citation.replace("<", "&lt;"),
+        )
+        for key, measure in REGISTRY.items()
+    ]
+    return _table(("key", "effect", "inputs", "formula", "to display", "source"), rows) + "\n"
+
+
 NOTE = "\n<!-- Written by `python -m evisynth.reference` from the models; edit those. -->\n"
 
 
@@ -340,6 +366,7 @@ def expected() -> dict[Path, str]:
     files[Path("docs/config.md")] = (
         CONFIG_PAGE.format(config=MINIMAL_CONFIG) + NOTE + sections(Config) + words()
     )
+    files[Path("docs/measures.md")] = MEASURES_PAGE + NOTE + "\n" + measures()
     return files
 
 

@@ -143,7 +143,7 @@ def _study_rows(
     problems += _unknown_words(analysis, evidence, known, problem)
     wanted = known if analysis.studies == "all" else set(analysis.studies)
     rows: list[RawRow] = []
-    for study in evidence.studies:
+    for study in sorted(evidence.studies, key=lambda s: (s.label.casefold(), s.id)):
         if study.id in wanted:
             rows += _rows_of_study(analysis, study, problem, problems)
     return rows
@@ -215,11 +215,19 @@ def _rows_of_study(
     if not candidates:
         return []
     not_pooled = study.content.excluded or analysis.exclude.get(study.id)
-    if not_pooled:
-        return [_row(c, analysis, included=False, reason=not_pooled) for c in candidates[:1]]
     usable = [c for c in candidates if not c.unusable]
-    if not usable:
-        return [_row(c, analysis, included=False, reason=c.unusable) for c in candidates]
+    if not_pooled or not usable:
+        shown = usable or candidates
+        return [
+            _row(
+                c,
+                analysis,
+                included=False,
+                reason=not_pooled or c.unusable,
+                several=len(shown) > 1,
+            )
+            for c in shown
+        ]
     for candidate in usable:
         problems += _impossible(analysis, candidate)
     problems += _reused_arms(study, usable, problem)

@@ -9,10 +9,12 @@ from evisynth.files import write_text
 from evisynth.studyfile import ArmValue, Result
 from evisynth.tabular import Cell, to_csv
 
-TABLES = ("studies", "reports", "arms", "results", "overlaps")
-
 COLUMNS = {
-    "studies": "study label design setting registry reports results used excluded file",
+    "studies": (
+        "study label design setting randomisation registry recruited_from recruited_to "
+        "countries sites age patients episodes refractory relapsed reports results used "
+        "excluded note file"
+    ),
     "reports": (
         "study report kind title year date doi doi_status pmid seen primary duplicate_of "
         "superseded_by correction source note"
@@ -21,15 +23,17 @@ COLUMNS = {
     "results": (
         "study result outcome kind category subgroup when arm events n unit printed estimate "
         "ci_low ci_high ci_level se mean sd median iqr_low iqr_high range_low range_high "
-        "spread_low spread_high p numerator denominator model use why_not derived_from "
-        "derived_method report quote also note place"
+        "spread_low spread_high p numerator denominator parts model use why_not derived_from "
+        "derived_method report quote also also_quotes note place"
     ),
+    "moves": "study what from to n of report quote",
     "overlaps": "study with kind at_most unit certainty report quote detail",
 }
+TABLES = tuple(COLUMNS)
 
 
 def write_evidence(folder: Path, outcomes: Path, base: Path, output: Mapping[str, str]) -> None:
-    """Write the five tables of results/evidence; `output` maps their names to files.
+    """Write the tables of results/evidence; `output` maps their names to files.
 
     Raises
     ------
@@ -53,24 +57,45 @@ def evidence_rows(evidence: Evidence) -> dict[str, list[dict[str, Cell]]]:
         "results": [
             row for study in studies for r in study.content.results for row in _result(study, r)
         ],
+        "moves": [row for study in studies for row in _moves(study)],
         "overlaps": [row for study in studies for row in _overlaps(study)],
     }
 
 
 def _study(study: Study) -> dict[str, Cell]:
     content = study.content
+    population, recruited = content.population, content.recruited
+    about: dict[str, Cell] = {}
+    if population:
+        about |= population.model_dump(exclude={"note"})
+    if recruited:
+        about |= {
+            "recruited_from": recruited.from_,
+            "recruited_to": recruited.to,
+            "countries": recruited.countries,
+            "sites": recruited.sites,
+        }
     return {
+        **about,
         "study": study.id,
         "label": study.label,
         "design": content.design,
-        "setting": content.population.setting if content.population else "",
+        "randomisation": content.randomisation,
         "registry": "; ".join(content.registry),
         "reports": len(content.reports),
         "results": len(content.results),
         "used": sum(result.use for result in content.results),
         "excluded": content.excluded,
+        "note": "; ".join(
+            filter(None, [content.note, population.note if population else None])
+        ),
         "file": study.file,
     }
+
+
+def _moves(study: Study) -> Iterable[dict[str, Cell]]:
+    for move in study.content.events_after_randomisation:
+        yield {"study": study.id, **move.model_dump(by_alias=True)}
 
 
 def _reports(study: Study) -> Iterable[dict[str, Cell]]:
@@ -102,6 +127,8 @@ def _result(study: Study, result: Result) -> Iterable[dict[str, Cell]]:
         "numerator": result.contrast.numerator if result.contrast else None,
         "denominator": result.contrast.denominator if result.contrast else None,
         "also": "; ".join(entry.report for entry in result.also),
+        "also_quotes": " | ".join(entry.quote for entry in result.also),
+        "parts": "; ".join(f"{part} {count}" for part, count in result.parts.items()),
         "place": f"{study.file}#results.{name}",
         "unit": result.unit,
         "printed": result.estimate,
@@ -128,7 +155,6 @@ def _arm_value(study: Study, arm: str, value: ArmValue) -> dict[str, Cell]:
             cells[key] = getattr(value, key)
     if value.ci:
         cells |= _bounds("ci", value.ci)
-        cells["ci_level"] = "0.95"
     for key in ("iqr", "range", "spread"):
         cells |= _bounds(key, getattr(value, key))
     if value.derived:
