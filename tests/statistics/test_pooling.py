@@ -24,7 +24,7 @@ from support.references import (
 from evisynth import menus
 from evisynth.measures import MEASURES, compute_effects
 from evisynth.pooling import PREDICTION, ModelSpec, display, pool, quantile, two_sided_p
-from evisynth.records import Estimate
+from evisynth.records import Estimate, RawRow
 from evisynth.tau2 import log_likelihood
 
 mpmath.mp.dps = 40
