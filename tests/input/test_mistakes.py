@@ -168,7 +168,7 @@ CONFIG_MISTAKES = {
     "shown study": ("hazard", "measure: HR", "measure: HR\n    show: [{study: alfa, result: death, reason: x}]", 9, "show[1].study", "'alfa'", "'alpha'"),
     "shown result": ("hazard", "measure: HR", "measure: HR\n    show: [{study: alpha, result: deaht, reason: x}]", 9, "show[1].result", "'deaht'", "'death'"),
     "shown result of another kind": ("hazard", "measure: HR", "measure: HR\n    show: [{study: alpha, result: orr, reason: x}]", 9, "show[1].result", "'orr'", "HR"),
-    "nobody has that treatment": ("response", "treatment: new", "treatment: nwe", 6, "response.outcome", "no study that fits", "pool: no"),
+    "nobody has that treatment": ("response", "treatment: new", "treatment: nwe", 7, "response.arms.treatment", "nwe", "did you mean 'new'"),
     "pool: no": ("response", "measure: PLO", "measure: PLO\n    pool: no", 9, "response.pool", "without a reason", "why_not"),
     "no contrast": ("compared", "    contrast: {numerator: {treatment: new}, denominator: {treatment: old}}\n", "", 4, "compared.contrast", "nothing", "numerator"),
     "contrast by name": ("compared", "numerator: {treatment: new}", "numerator: new", 7, "contrast.numerator", "'new'", "treatment"),

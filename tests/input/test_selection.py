@@ -513,3 +513,45 @@ def test_every_arm_of_an_excluded_study_stays_visible(review):
 def test_studies_stand_in_the_order_of_their_names(review):
     review.change(ALPHA, "Alpha 2020", "zuletzt")
     assert [row.study for row in review.rows("response")] == ["beta", "gamma", "alpha"]
+
+
+def test_a_misspelt_treatment_is_named_even_beside_a_right_one(review):
+    review.change(
+        CONFIG, "denominator: {treatment: old}", "denominator: {treatment: [old, odl]}"
+    )
+    (problem,) = review.problems()
+    assert problem.place == "analyses.compared.contrast.denominator.treatment"
+    assert "'odl'" in problem.found
+    assert "'old'" in problem.action
+
+
+def test_a_listed_study_without_a_result_that_fits_is_named(review):
+    review.change(CONFIG, MEASURE, MEASURE + "\n    studies: [alpha, beta]")
+    review.change(BETA, "outcome: orr", "outcome: death")
+    problems = review.problems()
+    assert [problem.place for problem in problems] == ["analyses.response.studies[2]"]
+    assert "'beta'" in problems[0].found
+
+
+def test_one_column_cannot_be_two_numbers(review):
+    review.change(CONFIG, "yi: yi, vi: vi", "yi: yi, vi: yi")
+    (problem,) = review.problems()
+    assert (problem.place, "'yi'" in problem.found) == ("analyses.tabled.columns.vi", True)
+
+
+def test_ids_that_differ_in_capitals_only_are_one(review):
+    review.change(BETA, "study: beta", "study: Alpha")
+    assert any("'Alpha'" in problem.found for problem in review.problems())
+
+
+@pytest.mark.parametrize(
+    ("option", "found"),
+    [("axis: [0, 10]", "0"), ("ticks: [-1, 1]", "-1"), ("ticks: [1]", None)],
+)
+def test_axis_and_ticks_of_a_ratio_are_above_nought(review, option, found):
+    review.change(CONFIG, "measure: RR", f"measure: RR\n    forest: {{{option}}}")
+    if found is None:
+        review.load()
+        return
+    (problem,) = review.problems()
+    assert (problem.found, "above 0" in problem.expected) == (found, True)

@@ -15,6 +15,7 @@ from evisynth.presentation import (
     AnalysisText,
     decimal,
     difference_digits,
+    favours,
     footnote_marks,
     footnote_sign,
     forest_plot,
@@ -128,8 +129,8 @@ def test_proportions_are_per_cent_with_one_decimal():
     ("p", "expected"),
     [
         (0.0001, "p < 0.001"), (0.0019, "p = 0.002"), (0.031, "p = 0.03"),
-        (0.0496, "p = 0.050"),
-        (0.0504, "p = 0.050"), (0.0460, "p = 0.046"), (0.25, "p = 0.25"), (0.997, "p > 0.99"),
+        (0.0496, "p = 0.0496"),
+        (0.0504, "p = 0.0504"), (0.0460, "p = 0.046"), (0.25, "p = 0.25"), (0.997, "p > 0.99"),
         (0.009, "p = 0.009"), (0.0099, "p = 0.01"), (NAN, ""),
     ],
 )  # fmt: skip
@@ -168,7 +169,7 @@ def test_levels(level, expected):
 
 def test_the_heterogeneity_line():
     assert heterogeneity_line(SPREAD) == (
-        "Heterogeneity: τ² = 0.31 (0.12 to 1.11), Q = 152.23, df = 12 (p < 0.001), "
+        "Heterogeneity: τ² (REML) = 0.31 (0.12 to 1.11), Q = 152.23, df = 12 (p < 0.001), "
         "I² = 92.2% (81.9 to 97.7)"
     )
 
@@ -176,7 +177,7 @@ def test_the_heterogeneity_line():
 def test_the_heterogeneity_line_leaves_out_what_is_not_estimable():
     found = replace(SPREAD, tau2_low=NAN, tau2_high=NAN, i2=NAN, q_p=0.5, q=11.3)
     assert heterogeneity_line(found) == (
-        "Heterogeneity: τ² = 0.31, Q = 11.30, df = 12 (p = 0.50)"
+        "Heterogeneity: τ² (REML) = 0.31, Q = 11.30, df = 12 (p = 0.50)"
     )
     assert heterogeneity_line(replace(found, tau2=NAN, q=NAN)) == ""
 
@@ -300,7 +301,8 @@ def test_an_analysis_without_studies_has_a_plot_for_every_measure(measure):
     plot = plot_of(measure, estimates=(), text=AnalysisText("Nothing"))
     assert (plot.rows, plot.summaries, plot.prediction) == ((), (), None)
     assert plot.no_summary.startswith("Not estimable")
-    assert (plot.null is None) == (MEASURES[measure].axis == "proportion")
+    without = measure == "GEN" or MEASURES[measure].axis == "proportion"
+    assert (plot.null is None) == without
 
 
 def test_rows_that_are_not_pooled_say_why_and_have_no_weight():
@@ -449,7 +451,8 @@ def test_the_footer_names_model_interval_and_prediction():
     assert "Knapp–Hartung" in footer[0]
     assert "k − 1 degrees of freedom" in footer[0]
     assert footer[1] == (
-        "95% CI of studies: exact (Clopper–Pearson); squares: area proportional to weight."
+        "95% CI of studies: exact (Clopper–Pearson); "
+        "squares: area proportional to weight, with a smallest size."
     )
 
 
@@ -465,3 +468,22 @@ def test_presentation_does_not_load_matplotlib():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "False"
+
+
+def test_the_heterogeneity_line_is_that_of_the_headline():
+    first = replace(SPREAD, method="PM", tau2=0.5)
+    plot = plot_of("RR", two_arms(), two_arms(), spread=(first, SPREAD))
+    assert "τ² (PM) = 0.50" in plot.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00012, "0.012"), (0.0, "0.0"), (0.9996, ">99.9"), (1.0, "100.0")]
+)
+def test_small_proportions_never_read_as_nought(value, text):
+    assert percent(value) == text
+
+
+def test_a_hazard_ratio_of_a_good_outcome_has_no_labels_of_its_own():
+    text = AnalysisText("OS", higher_is="good", numerator="A", denominator="B")
+    assert favours("HR", text) is None
+    assert favours("HR", replace(text, higher_is="bad")).left == "Favours A"

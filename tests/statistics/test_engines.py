@@ -143,9 +143,22 @@ def test_a_wrong_tau2_of_ours_is_seen(monkeypatch, method):
     assert {row.method for row in compared if not row.agrees} >= {method}
 
 
-def test_nan_is_a_disagreement(monkeypatch):
+def test_an_engine_without_a_finite_number_is_named_and_no_disagreement(monkeypatch):
     monkeypatch.setattr(engines, "_scalar", lambda _: math.nan)
-    assert not any(row.agrees for row in compare(bcg(), ModelSpec()) if row.engine == "pymare")
+    rows = [row for row in compare(bcg(), ModelSpec()) if row.engine == "pymare"]
+    assert rows
+    assert {row.note for row in rows} == {"the engine gives no finite number here"}
+
+
+@pytest.mark.parametrize("measure", ["MD", "PAS", "SMD"])
+def test_studies_that_are_alike_up_to_rounding_are_no_disagreement(measure):
+    if measure == "PAS":
+        studies = rows(xi=[3, 15], ni=[20, 100])
+    else:
+        means = {"m1i": [6.7, 24.7], "m2i": [5.6, 23.6], "sd1i": [1.1, 1.9], "sd2i": [2, 2]}
+        studies = rows(**means, n1i=[35, 20], n2i=[35, 20])
+    effects = compute_effects(measure, studies, level=0.95)
+    assert all(row.agrees for row in compare(effects, ModelSpec()))
 
 
 def test_exact_intervals_of_proportions_agree():

@@ -183,8 +183,10 @@ def test_hazard_ratio_shows_its_interval_as_printed():
     effects = compute_effects("HR", rows(**{k: [v] for k, v in numbers.items()}), level=0.95)
     assert (effects.ci_low[0], effects.ci_high[0], effects.notes[0]) == (1.1, 3.7, "")
     effects = compute_effects("HR", rows(**{k: [v] for k, v in numbers.items()}), level=0.9)
-    assert (effects.ci_low[0], effects.ci_high[0]) == (1.1, 3.7)
-    assert effects.notes[0] == "interval as printed, at 95%"
+    half = 1.6448536269514722 * effects.sei[0]  # the 95th percentile of the normal
+    assert effects.ci_low[0] == pytest.approx(math.exp(effects.yi[0] - half), rel=1e-12)
+    assert effects.ci_high[0] == pytest.approx(math.exp(effects.yi[0] + half), rel=1e-12)
+    assert effects.notes[0] == "printed at 95%: 1.1 to 3.7"
 
 
 def test_hazard_ratio_takes_the_first_complete_alternative():
@@ -425,3 +427,28 @@ def test_logit_changes_sign_with_events_and_non_events(x, more):
     mirrored = one("PLO", {"xi": more, "ni": x + more})
     assert math.isclose(yi, -mirrored[0], rel_tol=1e-14)
     assert vi == mirrored[1]
+
+
+def test_if0all_does_not_look_at_what_drop00_leaves_out():
+    effects = compute_effects(
+        "OR",
+        rows(ai=[0, 5], n1i=[20, 20], ci=[0, 7], n2i=[20, 20]),
+        level=0.95,
+        to="if0all",
+        drop00=True,
+    )
+    assert effects.included == (False, True)
+    assert effects.notes == ("", "")
+
+
+def test_arcsine_proportions_are_not_corrected_by_default():
+    effects = compute_effects("PAS", rows(xi=[0, 5], ni=[10, 10]), level=0.95)
+    assert effects.yi[0] == 0
+    assert effects.notes[0] == ""
+
+
+def test_a_study_has_its_interval_at_the_level_of_the_analysis():
+    effects = compute_effects("GEN", rows(yi=[0.5], sei=[0.2]), level=0.8)
+    half = 1.2815515655446004 * 0.2  # the 90th percentile of the normal
+    assert effects.ci_low[0] == pytest.approx(0.5 - half, rel=1e-12)
+    assert effects.ci_high[0] == pytest.approx(0.5 + half, rel=1e-12)

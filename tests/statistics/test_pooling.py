@@ -565,3 +565,38 @@ def test_a_factor_of_at_least_one_needs_no_floor():
     assert fit.headline.tau2 == 0
     assert fit.headline.test == "knha"
     assert not note_of(fit, "floored")
+
+
+def test_the_number_of_patients_is_that_of_the_pooled_rows():
+    studies = [
+        RawRow("a", "a", {"xi": 3, "ni": 10}),
+        RawRow("b", "b", {"xi": 5, "ni": 20}),
+        RawRow("c", "c", {"xi": 4, "ni": 40}, included=False, reason="no"),
+    ]
+    assert pool(compute_effects("PLO", studies, level=0.95), ModelSpec()).n_total == 30
+
+
+def test_counts_without_any_event_are_named():
+    none = [RawRow(str(n), str(n), {"xi": 0, "ni": n}) for n in (10, 20, 30)]
+    fit = pool(compute_effects("PLO", none, level=0.95), ModelSpec())
+    assert note_of(fit, "no events in any study")
+    counts = [(0, 50, 0, 50), (2, 60, 5, 60), (1, 30, 4, 30)]
+    both = [
+        RawRow(str(i), str(i), dict(zip(("ai", "n1i", "ci", "n2i"), row, strict=True)))
+        for i, row in enumerate(counts)
+    ]
+    fit = pool(compute_effects("OR", both, level=0.95), ModelSpec())
+    assert note_of(fit, "1 pooled without events in both groups")
+
+
+def test_an_interval_beyond_what_a_proportion_can_be_is_named():
+    counts = [(9, 10), (5, 6), (8, 8), (2, 6)]
+    rows = [RawRow(str(i), str(i), {"xi": x, "ni": n}) for i, (x, n) in enumerate(counts)]
+    assert note_of(pool(compute_effects("PLN", rows, level=0.95), ModelSpec()), "leaves 0 to 1")
+    assert not note_of(pool(compute_effects("PLO", rows, level=0.95), ModelSpec()), "leaves 0")
+
+
+def test_below_five_studies_a_factor_below_one_is_floored():
+    fit = pool(generic([0.831, 0.706, 0.622, 0.12], [0.130, 0.104, 0.173, 0.063]), ModelSpec())
+    assert fit.headline.test == "adhoc"
+    assert note_of(fit, "fewer than 5 studies")

@@ -340,3 +340,20 @@ def test_many_studies_of_one_precision_agree():
     vi = np.full(3000, 0.01)
     values = {method: TAU2[method](yi, vi).value for method in ("PM", "HE", "REML", "DL")}
     np.testing.assert_allclose(list(values.values()), values["HE"], rtol=1e-12)
+
+
+def test_the_highest_maximum_is_taken_and_not_the_largest_tau2():
+    yi = [-0.014, -0.103, 5.596, 1.952, -0.001]
+    vi = [0.046389, 0.206501, 3.195893, 5.584745, 0.365826]
+    found = TAU2["REML"](np.array(yi), np.array(vi))
+    assert found.value == 0
+    assert len(found.maxima) == 2
+
+
+def test_a_narrow_maximum_is_found():
+    yi = [0.002, 0.073, 0.002, -0.374, 0.001]
+    vi = [0.010005, 0.001043, 0.000221, 4.779369, 0.000241]
+    # root of the score with mpmath, 50 digits
+    assert TAU2["REML"](np.array(yi), np.array(vi)).value == pytest.approx(
+        0.000293228699, rel=1e-8
+    )

@@ -1,5 +1,6 @@
 """A change rebuilds exactly what depends on it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -176,3 +177,30 @@ def test_another_review_has_its_own_results(project: Project) -> None:
     assert not (review / "results/evidence").exists()
     assert project.digests() == before
     assert project.build() == set()
+
+
+def test_an_older_file_that_is_put_back_is_noticed_everywhere(project: Project) -> None:
+    project.edit("data/studies/cleo.yaml", "label: Cleo 2020", "label: Cleo 1999")
+    os.utime(project.folder / "data/studies/cleo.yaml", (1e9, 1e9))
+    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+
+
+def test_results_that_were_only_touched_are_refused(project: Project) -> None:
+    project.edit("data/hazard.csv", "a,0.1,0.2", "a,0.5,0.2")
+    assert project.snakemake("--touch").returncode == 0
+    run = project.snakemake()
+    assert run.returncode != 0
+    assert "rm 'results/hazard/effect_sizes.json'" in run.stderr
+
+
+def test_rerun_triggers_that_would_miss_changes_are_refused(project: Project) -> None:
+    run = project.snakemake("--rerun-triggers", "mtime")
+    assert run.returncode != 0
+    assert "leave out --rerun-triggers" in run.stderr
+
+
+def test_results_of_an_analysis_that_is_gone_are_named(project: Project) -> None:
+    project.edit("config.yaml", "  hazard:", "  danger:")
+    run = project.snakemake()
+    assert run.returncode == 0
+    assert "rm -r 'results/hazard'" in run.stderr

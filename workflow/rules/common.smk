@@ -20,8 +20,9 @@ from evisynth.errors import InputError
 from evisynth.project import load_project
 from evisynth.sources import sources
 from evisynth.steps.evidence import TABLES
-from evisynth.targets import unrecorded
+from evisynth.targets import touched, unrecorded
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 if len(workflow.configfiles) > 1 or workflow.config_settings.config:
     raise WorkflowError(
@@ -60,12 +61,30 @@ TARGETS = [
     ),
 ]
 
+if "--rerun-triggers" in sys.argv:
+    raise WorkflowError(
+        "Changes of the evidence could go unnoticed: leave out --rerun-triggers."
+    )
+for folder in sorted(path.parent for path in Path(RESULTS).glob("*/fit.json")):
+    if folder.name not in ANALYSES:
+        logger.warning(
+            f"{folder} is of no analysis in {CONFIG}: it will not be kept up to date. "
+            f"To remove it: rm -r '{folder}'"
+        )
+
 # Without Snakemake's record of how a result was made, a change of it would go unnoticed.
 if workflow.is_main_process and (lost := unrecorded(TARGETS)):
     raise WorkflowError(
         f"{lost[0]} and {len(lost) - 1} more results are there, but not Snakemake's record of how "
         f"they were made (.snakemake/metadata), so they cannot be trusted. Remove them to have "
         f"them made anew: rm -r '{RESULTS}'"
+    )
+
+EFFECTS = {name: f"{RESULTS}/{name}/effect_sizes.json" for name in ANALYSES}
+if stale := [n for n in ANALYSES if touched(EFFECTS[n], PROJECT.effects_digest(n))]:
+    raise WorkflowError(
+        f"{EFFECTS[stale[0]]} was marked as up to date (--touch) but was made from other "
+        f"evidence. Remove it to have it made anew: rm '{EFFECTS[stale[0]]}'"
     )
 
 

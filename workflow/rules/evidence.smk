@@ -16,11 +16,7 @@ if PROJECT.config.evidence:
         conda:
             "../../envs/statistics.yaml"
         params:
-            paths={
-                "studies": str(PROJECT.studies_folder),
-                "outcomes": str(PROJECT.outcomes_file),
-                "base": str(PROJECT.folder),
-            },
+            settings=PROJECT.evidence_settings(),
         message:
             "Evidence tables"
         script:

@@ -7,6 +7,6 @@ from evisynth.steps.evidence import write_evidence
 
 with logged(snakemake.log[0]):
     write_evidence(
-        *(Path(snakemake.params.paths[name]) for name in ("studies", "outcomes", "base")),
+        *(Path(snakemake.params.settings[name]) for name in ("studies", "outcomes", "base")),
         dict(snakemake.output.items()),
     )

@@ -118,6 +118,8 @@ class _Engine:
         """One comparison; `documented` excuses a difference, and is said if there is one."""
         difference = value - ours
         agrees = abs(difference) <= tolerance
+        if math.isfinite(ours) and not math.isfinite(value):
+            documented = documented or "the engine gives no finite number here"
         return EngineRow(
             engine=self.name,
             version=version(self.name),

@@ -53,6 +53,8 @@ class Problem:
 class InputError(ValueError):
     """Mistakes of the user, all of them; never a bug of the program."""
 
+    HEAD = "in the input; nothing was computed and earlier results are untouched"
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
         count = len(self.problems)
@@ -60,10 +62,13 @@ class InputError(ValueError):
         shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
         if count > MOST_SHOWN:
             shown.append(f"... and {count - MOST_SHOWN} more; mend these first")
-        super().__init__(
-            f"{head} in the input; nothing was computed and earlier results are untouched.\n\n"
-            + "\n\n".join(shown)
-        )
+        super().__init__(f"{head} {self.HEAD}.\n\n" + "\n\n".join(shown))
+
+
+class Disagreement(InputError):
+    """Numbers of two programs that should be the same and are not."""
+
+    HEAD = "in the comparison with other software; do not use this analysis until explained"
 
 
 def echo(value: object) -> str:

@@ -98,12 +98,15 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
         documents.append(document)
         if study is None or document is None:
             continue
-        if study.id in studies:
+        twin = next(
+            (s for s in studies.values() if s.id.casefold() == study.id.casefold()), None
+        )
+        if twin:
             problems.append(
                 Problem(
                     name,
                     "study",
-                    f"the id {echo(study.id)}, which {studies[study.id].file} has too",
+                    f"the id {echo(study.id)}, which {twin.file} has too",
                     "one file per study",
                     "rename one, or merge the two files if they are reports of one study",
                     document.line(("study",)),

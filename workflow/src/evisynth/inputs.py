@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Design = Literal["one_group", "two_groups", "effect"]
+Axis = Literal["log", "linear", "proportion"]
 
 Wrong = tuple[str, str, str]
 """Field, what was found, what was expected."""
@@ -20,11 +21,13 @@ class Inputs:
     design : ``one_group``, ``two_groups`` or ``effect`` (printed effects).
     alternatives : sets of fields, any of which is enough; the first complete one is used.
     kinds : kinds of result in study files from which it can be computed.
+    axis : how the display scale is drawn: ``log`` for ratios, ``proportion``, ``linear``.
     """
 
     design: Design
     alternatives: tuple[tuple[str, ...], ...]
     kinds: frozenset[str]
+    axis: Axis
 
     @property
     def fields(self) -> frozenset[str]:
@@ -37,12 +40,12 @@ class Inputs:
         return self.fields | {"ni", "ci_level"}
 
 
-_PROPORTION = Inputs("one_group", (("xi", "ni"),), frozenset({"count"}))
-_COUNTS = Inputs(
-    "two_groups", (("ai", "bi", "ci", "di"), ("ai", "n1i", "ci", "n2i")), frozenset({"count"})
-)
+_COUNT = frozenset({"count"})
+_FOURFOLD = (("ai", "bi", "ci", "di"), ("ai", "n1i", "ci", "n2i"))
+_PROPORTION = Inputs("one_group", (("xi", "ni"),), _COUNT, "proportion")
+_RATIO = Inputs("two_groups", _FOURFOLD, _COUNT, "log")
 _MEANS = Inputs(
-    "two_groups", (("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i"),), frozenset({"mean"})
+    "two_groups", (("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i"),), frozenset({"mean"}), "linear"
 )
 
 INPUTS: dict[str, Inputs] = {
@@ -50,16 +53,17 @@ INPUTS: dict[str, Inputs] = {
     "PLN": _PROPORTION,
     "PLO": _PROPORTION,
     "PAS": _PROPORTION,
-    "OR": _COUNTS,
-    "RR": _COUNTS,
-    "RD": _COUNTS,
+    "OR": _RATIO,
+    "RR": _RATIO,
+    "RD": Inputs("two_groups", _FOURFOLD, _COUNT, "linear"),
     "MD": _MEANS,
     "SMD": _MEANS,
-    "GEN": Inputs("effect", (("yi", "vi"), ("yi", "sei")), frozenset()),
+    "GEN": Inputs("effect", (("yi", "vi"), ("yi", "sei")), frozenset(), "linear"),
     "HR": Inputs(
         "effect",
         (("estimate", "ci_low", "ci_high"), ("yi", "sei"), ("yi", "vi")),
         frozenset({"hazard_ratio"}),
+        "log",
     ),
 }
 

@@ -21,6 +21,10 @@ def logged(path: str) -> Iterator[None]:
         except InputError as error:
             print(error, file=stream)
             raise SystemExit(1) from None
+        except OSError as error:
+            print(f"Could not read or write {error.filename}: {error.strerror}.", file=stream)
+            print("Make room or correct permissions, then run snakemake again.", file=stream)
+            raise SystemExit(1) from None
         except Exception:
             traceback.print_exc(file=stream)
             print("This is a bug of evisynth; please report it with this log.", file=stream)

@@ -8,12 +8,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from scipy.special import betainc, betaincc, betainccinv, betaincinv, betaln, ndtri
 
-from evisynth.inputs import INPUTS, Design, check_numbers
+from evisynth.inputs import INPUTS, Axis, Design, check_numbers
 from evisynth.records import EffectSizes, Floats, RawRow
 
 NAN = math.nan
@@ -53,7 +52,6 @@ class Measure:
     back, back_name : analysis to display scale.
     forward : display to analysis scale.
     null : no effect, on the analysis scale; None where there is no such value.
-    axis : how the display scale is drawn.
     formula : of yi and vi, in the symbols of the inputs.
     citation : where the formula is from.
     compute : numbers, after any continuity correction, to effect and variance.
@@ -65,7 +63,6 @@ class Measure:
     back_name: str
     forward: Transformation
     null: float | None
-    axis: Literal["log", "linear", "proportion"]
     formula: str
     citation: str
     compute: Callable[[Numbers], Effect]
@@ -74,6 +71,11 @@ class Measure:
     def design(self) -> Design:
         """What is compared; effects come ready made."""
         return INPUTS[self.key].design
+
+    @property
+    def axis(self) -> Axis:
+        """How the display scale is drawn."""
+        return INPUTS[self.key].axis
 
     @property
     def inputs(self) -> tuple[tuple[str, ...], ...]:
@@ -296,7 +298,6 @@ MEASURES: dict[str, Measure] = {
         back_name="identity",
         forward=identity,
         null=None,
-        axis="proportion",
         formula="yi = xi/ni; vi = yi (1 - yi)/ni",
         citation=VIECHTBAUER,
         compute=_proportion,
@@ -308,7 +309,6 @@ MEASURES: dict[str, Measure] = {
         back_name="exp",
         forward=logarithm,
         null=None,
-        axis="proportion",
         formula="yi = log(xi/ni); vi = 1/xi - 1/ni",
         citation=VIECHTBAUER,
         compute=_log_proportion,
@@ -320,7 +320,6 @@ MEASURES: dict[str, Measure] = {
         back_name="expit",
         forward=logit,
         null=None,
-        axis="proportion",
         formula="yi = log(xi/(ni - xi)); vi = 1/xi + 1/(ni - xi)",
         citation="Stijnen et al. (2010), Stat Med 29(29):3046-3067, doi:10.1002/sim.4040",
         compute=_logit_proportion,
@@ -332,7 +331,6 @@ MEASURES: dict[str, Measure] = {
         back_name="squared sine, 0 below 0 and 1 above pi/2",
         forward=arcsine_root,
         null=None,
-        axis="proportion",
         formula="yi = asin(sqrt(xi/ni)); vi = 1/(4 ni)",
         citation=VIECHTBAUER,
         compute=_arcsine_proportion,
@@ -344,7 +342,6 @@ MEASURES: dict[str, Measure] = {
         back_name="exp",
         forward=logarithm,
         null=0.0,
-        axis="log",
         formula="yi = log(ai di/(bi ci)); vi = 1/ai + 1/bi + 1/ci + 1/di",
         citation=(
             "Woolf (1955), Ann Hum Genet 19(4):251-253, doi:10.1111/j.1469-1809.1955.tb01348.x"
@@ -358,7 +355,6 @@ MEASURES: dict[str, Measure] = {
         back_name="exp",
         forward=logarithm,
         null=0.0,
-        axis="log",
         formula="yi = log((ai/n1i)/(ci/n2i)); vi = 1/ai - 1/n1i + 1/ci - 1/n2i",
         citation="Katz et al. (1978), Biometrics 34(3):469-474, doi:10.2307/2530610",
         compute=_risk_ratio,
@@ -370,7 +366,6 @@ MEASURES: dict[str, Measure] = {
         back_name="identity",
         forward=identity,
         null=0.0,
-        axis="linear",
         formula=(
             "yi = p1 - p2, p1 = ai/n1i, p2 = ci/n2i; vi = p1 (1 - p1)/n1i + p2 (1 - p2)/n2i"
         ),
@@ -384,7 +379,6 @@ MEASURES: dict[str, Measure] = {
         back_name="identity",
         forward=identity,
         null=0.0,
-        axis="linear",
         formula="yi = m1i - m2i; vi = sd1i^2/n1i + sd2i^2/n2i",
         citation=VIECHTBAUER,
         compute=_mean_difference,
@@ -396,7 +390,6 @@ MEASURES: dict[str, Measure] = {
         back_name="identity",
         forward=identity,
         null=0.0,
-        axis="linear",
         formula=(
             "yi = c(m) (m1i - m2i)/sp, sp the pooled standard deviation, m = n1i + n2i - 2, "
             "c(m) exact; vi = 1/n1i + 1/n2i + yi^2/(2 (n1i + n2i))"
@@ -411,7 +404,6 @@ MEASURES: dict[str, Measure] = {
         back_name="identity",
         forward=identity,
         null=0.0,
-        axis="linear",
         formula="yi as given; vi as given or sei^2",
         citation=VIECHTBAUER,
         compute=_as_given,
@@ -423,7 +415,6 @@ MEASURES: dict[str, Measure] = {
         back_name="exp",
         forward=logarithm,
         null=0.0,
-        axis="log",
         formula=(
             "yi = log(estimate), sei = (log(ci_high) - log(ci_low))/(2 z), z the normal "
             "quantile of the interval's level; or yi, the log hazard ratio, with sei or vi"
@@ -532,12 +523,14 @@ def _interval(
     """The study's own interval on the display scale, and a note."""
     if "xi" in cells:
         return (*clopper_pearson(cells["xi"], cells["ni"], level), "")
+    note = ""
     if "ci_low" in cells:
         printed = cells.get("ci_level", DEFAULT_CI_LEVEL)
-        note = f"interval as printed, at {100 * printed:g}%" if printed != level else ""
-        return cells["ci_low"], cells["ci_high"], note
+        if printed == level:
+            return cells["ci_low"], cells["ci_high"], ""
+        note = f"printed at {100 * printed:g}%: {cells['ci_low']:g} to {cells['ci_high']:g}"
     half = normal_quantile(level) * math.sqrt(effect.vi)
-    return measure.back(effect.yi - half), measure.back(effect.yi + half), ""
+    return measure.back(effect.yi - half), measure.back(effect.yi + half), note
 
 
 def _frozen(values: Sequence[float]) -> Floats:
@@ -566,8 +559,8 @@ def compute_effects(
 
     The study's own interval has the confidence `level` (a fraction) and is on the display
     scale: exact (Clopper-Pearson, from the uncorrected counts) for proportions; as printed for
-    hazard ratios with an interval, a note saying so where its level is another one; else normal
-    on the analysis scale and transformed back.
+    hazard ratios with an interval of this level; else normal on the analysis scale and
+    transformed back.
 
     Raises
     ------

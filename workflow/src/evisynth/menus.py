@@ -36,9 +36,9 @@ PREDICTION: dict[str, str] = {
     "normal": "normal quantile, Wald standard error",
     "V": "t with k - 1 degrees of freedom, Wald standard error",
     "HTS": "t with k - 2 degrees of freedom, Wald standard error (Higgins et al. 2009)",
-    "HK": "t with k - 1 degrees of freedom, the standard error of the test",
+    "HK": "t with k - 1 degrees of freedom, standard error of the confidence interval",
     "HK-PR": (
-        "t with k - 2 degrees of freedom, the standard error of the test "
+        "t with k - 2 degrees of freedom, standard error of the confidence interval "
         "(Partlett & Riley 2017)"
     ),
 }
@@ -49,7 +49,7 @@ FIELDS: dict[str, str] = {
     "study": "id of the study (text)",
     "label": "name to print",
     "year": "year of publication",
-    "cluster": "rows that share patients",
+    "cluster": "rows of one study, of different patients (its arms); pooled as independent",
     "xi": "events, one group",
     "ni": "number of units, one group or in all",
     "ai": "events, group 1",

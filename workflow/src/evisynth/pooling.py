@@ -189,12 +189,15 @@ def _floored(rows: dict[str, Estimate], s2w: float, spec: ModelSpec) -> tuple[st
         ]
     if s2w >= 1:
         return "knha", []  # nothing to floor: the factor is at least 1 as it is
+    few = f"fewer than {FEW} studies"
     widths = f"{knha:.6g} against {wald:.6g} on the analysis scale"
     reasons = []
     if rows["knha"].tau2 == 0:
         reasons.append("tau2 is 0")
     if knha < wald:
         reasons.append(f"the Knapp-Hartung interval is narrower than Wald's ({widths})")
+    if not reasons and rows["knha"].k < FEW:
+        reasons.append(few)
     if not reasons:
         return "knha", []
     why = " and ".join(reasons)
@@ -216,6 +219,8 @@ def _headline_test(
             notes.append("Knapp-Hartung (t with 1 df) is not used as headline: z instead")
         return "z", [*notes, f"no prediction interval below {FEWEST_FOR_PREDICTION} studies"]
     test, notes = _floored(rows, s2w, spec) if spec.test == "knha" else (spec.test, [])
+    if rows[test].tau2 == 0:
+        notes.append("the prediction interval shows no spread between studies: tau2 is 0")
     if k < FEW:
         notes.append(f"prediction interval unstable below {FEW} studies")
     return test, notes
@@ -235,12 +240,46 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
         notes.append(
             f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
         )
+    notes += _rare_events(effects)
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
         notes.append(f"continuity correction in {corrected} {noun}")
     if spec.level != 0.95:
         notes.append(f"intervals at {100 * spec.level:g}%")
     return notes
+
+
+def _rare_events(effects: EffectSizes) -> list[str]:
+    """What pooled counts without any event mean."""
+    raw = {
+        name: effects.raw[name][effects.pooled]
+        for name in ("xi", "ai", "ci")
+        if name in effects.raw
+    }
+    if not raw or not effects.pooled.any():
+        return []
+    notes = []
+    if not any(counts.any() for counts in raw.values()):
+        notes.append("no events in any study: the estimate stands on the continuity correction")
+    elif "ai" in raw and MEASURES[effects.measure].axis == "log":
+        empty = int(((raw["ai"] == 0) & (raw["ci"] == 0)).sum())
+        if empty:
+            notes.append(
+                f"{empty} pooled without events in both groups, where a ratio knows nothing: "
+                "see zero_cells.drop00"
+            )
+    return notes
+
+
+def _impossible(estimate: Estimate, measure: str) -> list[str]:
+    """Whether intervals of a proportion leave the range of proportions."""
+    if MEASURES[measure].axis != "proportion":
+        return []
+    shown = display(estimate, measure)
+    ends = (shown.ci_low, shown.ci_high, shown.pi_low, shown.pi_high)
+    if any(end < 0 or end > 1 for end in ends):
+        return [f"an interval leaves 0 to 1, as {measure} allows: PLO and PAS do not"]
+    return []
 
 
 def _weights(effects: EffectSizes, yi: Floats, vi: Floats, tau2: float) -> Floats:
@@ -368,6 +407,7 @@ def pool(effects: EffectSizes, model: ModelSpec) -> Fit:
         chosen = (model.method, test)
         why += [note for note in spread[0].notes if note not in rows[chosen].notes]
     headline = rows[chosen]
+    why += _impossible(headline, effects.measure)
     rows[chosen] = replace(headline, headline=True, notes=(*why, *headline.notes, *notes))
     tau2 = 0.0 if model.effects == "common" else headline.tau2
     return _fit(

@@ -107,7 +107,14 @@ def ratio(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A fraction in per cent with 1 decimal, without the sign."""
+    """A fraction in per cent with 1 decimal, without the sign; more where these hide it.
+
+    A positive fraction never reads as nought and one below 1 never as all.
+    """
+    if 0 < value < 0.0005:
+        return f"{100 * value:.2g}" if value >= 1e-7 else _scientific(100 * value)
+    if 0.9995 <= value < 1:
+        return ">99.9"
     return decimal(100 * value, 1)
 
 
@@ -127,6 +134,8 @@ def p_text(p: float) -> str:
         return "p < 0.001"
     if p > 0.99:
         return "p > 0.99"
+    if f"{p:.3f}" == "0.050" and p != 0.05:
+        return f"p = {p:.4f}"
     close = p < 0.0095 or 0.045 <= p < 0.055
     return f"p = {p:.3f}" if close else f"p = {p:.2f}"
 
@@ -443,7 +452,8 @@ def heterogeneity_line(found: Heterogeneity) -> str:
     parts = []
     if math.isfinite(found.tau2):
         between = _to(found.tau2_low, found.tau2_high, tau2_text)
-        parts.append(f"τ² = {tau2_text(found.tau2)}{between}".replace("= <", "< "))
+        name = f"τ² ({found.method})"
+        parts.append(f"{name} = {tau2_text(found.tau2)}{between}".replace("= <", "< "))
     if math.isfinite(found.q):
         p = f" ({p_text(found.q_p)})" if math.isfinite(found.q_p) else ""
         parts.append(f"Q = {decimal(found.q, 2)}, df = {found.q_df}{p}")
@@ -474,6 +484,8 @@ def favours(measure: str, text: AnalysisText) -> Favours | None:
     """Words under the axis: as asked for, else from the outcome's direction and the arms."""
     if MEASURES[measure].null is None:
         return None
+    if measure == "HR" and text.higher_is == "good" and not text.forest.get("favours"):
+        return None  # survival is good and its hazard is not: which is meant cannot be told
     if asked := text.forest.get("favours"):
         return Favours(left=asked["left"], right=asked["right"])
     if text.higher_is == "neither" or not text.numerator or not text.denominator:
@@ -523,7 +535,7 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
     if MEASURES[effects.measure].axis == "proportion" and "xi" in effects.raw:
         marks.append(f"{level_text(fit.level)} CI of studies: exact (Clopper–Pearson)")
     if bool(np.isfinite(fit.weights[effects.pooled]).any()):
-        marks.append("squares: area proportional to weight")
+        marks.append("squares: area proportional to weight, with a smallest size")
     if bool(np.isfinite(effects.yi[~effects.pooled]).any()):
         marks.append("hollow and grey: shown, not pooled")
     if marks:
@@ -578,6 +590,9 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
     """Describe the forest plot of one analysis."""
     measure, columns = MEASURES[effects.measure], raw_columns(effects, text)
     ticks = text.forest.get("ticks")
+    # A generic effect has no value of no effect unless it is one between two groups.
+    compares = effects.measure != "GEN" or bool(text.numerator)
+    null = measure.null if compares else None
     rows, summaries = (
         _rows(effects, fit, text, columns),
         _diamonds(effects, fit, text, columns),
@@ -587,7 +602,7 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
         title=text.title,
         subtitle=subtitle(effects, fit, text),
         axis=measure.axis,
-        null=None if measure.null is None else measure.back(measure.null),
+        null=None if null is None else measure.back(null),
         axis_label=axis_label(effects.measure, text) if draws else "",
         column_headers_left=_left_heads(columns),
         column_headers_right=_right_heads(effects, fit),
@@ -598,7 +613,7 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
         axis_range=_pair(text.forest.get("axis")),
         ticks=None if ticks is None else tuple(ticks),
         favours=favours(effects.measure, text) if draws else None,
-        lines=_lines(fit, text, measure.null),
+        lines=_lines(fit, text, null),
         footer=footer(effects, fit, text),
         caveats=caveats(effects, fit, text),
     )

@@ -1,5 +1,7 @@
 """A review on disk: its configuration, its evidence, and what each analysis takes from it."""
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +70,19 @@ class Project:
     def study_files(self) -> list[Path]:
         """All study files."""
         return study_files(self.studies_folder)
+
+    def evidence_settings(self) -> dict[str, str]:
+        """Where the evidence lies, and a digest of it.
+
+        The digest notices an older file that is put back, which its modification time hides.
+        """
+        contents = [path.read_bytes() for path in [*self.study_files(), self.outcomes_file]]
+        return {
+            "studies": self.studies_folder.as_posix(),
+            "outcomes": self.outcomes_file.as_posix(),
+            "base": self.folder.as_posix(),
+            "digest": hashlib.sha256(b"\0".join(contents)).hexdigest()[:16],
+        }
 
     def source_paths(self, name: str) -> list[str]:
         """The table or the folder of study files, or both, that an analysis takes from."""
@@ -242,6 +257,20 @@ def _with_lines(problems: list[Problem], document: Document) -> list[Problem]:
     ]
 
 
+def _check_axis(analysis: Analysis, wrong: Callable[[str, str, str, str], None]) -> None:
+    """The axis and its ticks lie where the measure can."""
+    axis = INPUTS[analysis.measure].axis
+    low, high, words = {
+        "log": (0.0, math.inf, "above 0, as a ratio is"),
+        "proportion": (0.0, 1.0, "a fraction from 0 to 1"),
+        "linear": (-math.inf, math.inf, ""),
+    }[axis]
+    for key in ("axis", "ticks"):
+        for value in getattr(analysis.forest, key) or ():
+            if not low <= value <= high or (axis == "log" and value == 0):
+                wrong(f"forest.{key}", f"{value:g}", words, "correct it")
+
+
 def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
     """Keys of an analysis that are each right and contradict each other."""
     problems = []
@@ -295,6 +324,7 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
             "`contrast: {numerator, denominator}`: the direction of the printed effects",
             "add it",
         )
+    _check_axis(analysis, wrong)
     low_high = analysis.forest.axis
     if low_high and low_high[0] >= low_high[1]:
         wrong(

@@ -1,5 +1,6 @@
 """What the models of all input files share: strictness, safe names, printed numbers."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -32,6 +33,12 @@ def _number(text: str) -> str:
     return text
 
 
+def _whole(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[+-]?\d{1,30}", value, re.ASCII):
+        raise ValueError("a whole number, in digits only")
+    return value
+
+
 def _many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -50,7 +57,7 @@ PrintedText = Annotated[
 NumberText = Annotated[str, AfterValidator(_number), Field(examples=["0.212", "-1.50"])]
 """A plain number, kept as text."""
 
-Count = Annotated[int, Field(ge=0, le=10**9)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**9)]
 
 OneOrMore = BeforeValidator(_many)
 """Lets an author write one text where a list is allowed."""

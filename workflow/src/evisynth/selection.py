@@ -145,7 +145,17 @@ def _study_rows(
     rows: list[RawRow] = []
     for study in sorted(evidence.studies, key=lambda s: (s.label.casefold(), s.id)):
         if study.id in wanted:
-            rows += _rows_of_study(analysis, study, problem, problems)
+            found = _rows_of_study(analysis, study, problem, problems)
+            rows += found
+            if analysis.studies != "all" and not found:
+                problems.append(
+                    problem(
+                        f"studies[{analysis.studies.index(study.id) + 1}]",
+                        f"{echo(study.id)}, which has no result that fits",
+                        f"results of {analysis.outcome!r} in these arms or this contrast",
+                        "take it out of the list, or correct its file",
+                    )
+                )
     return rows
 
 
@@ -163,6 +173,18 @@ def _unknown_words(
     for place, study in listed:
         if study not in known:
             problems.append(_unknown_study(place, study, known, problem))
+    if analysis.studies != "all":
+        problems += [
+            problem(
+                f"exclude.{study}",
+                f"{echo(study)}, which is not among `studies`",
+                "a study of the list",
+                "add it to `studies`, or remove it here",
+            )
+            for study in analysis.exclude
+            if study in known and study not in analysis.studies
+        ]
+    problems += _unknown_treatments(analysis, evidence, problem)
     if analysis.outcome is None:
         problems.append(problem("outcome", "nothing", "an outcome, or a `table`", "add it"))
     elif analysis.outcome not in evidence.outcomes:
@@ -175,6 +197,37 @@ def _unknown_words(
             )
         )
     return problems
+
+
+def _unknown_treatments(
+    analysis: Analysis, evidence: Evidence, problem: ProblemAt
+) -> list[Problem]:
+    """Treatment classes that no arm of any study has: a misspelt one would drop its studies."""
+    known = {arm.treatment for study in evidence.studies for arm in study.content.arms}
+    if not known or not analysis.pool:
+        return []  # no study could be read, or none is expected
+    sides = {"arms": analysis.arms}
+    if analysis.contrast:
+        sides |= {
+            f"contrast.{key}": side
+            for key, side in (
+                ("numerator", analysis.contrast.numerator),
+                ("denominator", analysis.contrast.denominator),
+            )
+            if isinstance(side, Side)
+        }
+    return [
+        problem(
+            f"{place}.treatment",
+            f"the treatment {echo(word)}",
+            f"a treatment class of some arm: {choices(known, 40)}",
+            f"correct it{nearest(word, known)}",
+        )
+        for place, side in sides.items()
+        if side
+        for word in side.treatment
+        if word not in known
+    ]
 
 
 def _no_studies(problem: ProblemAt) -> Problem:
@@ -373,7 +426,7 @@ def _unusable(analysis: Analysis, result: Result) -> str:
         return str(result.why_not)
     if result.kind not in INPUTS[analysis.measure].kinds:
         kind = result.kind.replace("_", " ")
-        return f"a {kind}, from which {analysis.measure} cannot be computed"
+        return f"a {kind}, which the measure {analysis.measure} does not use"
     return ""
 
 
@@ -391,7 +444,7 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
         return Candidate(study, result, arms, {}, reason)
     direction = _direction(analysis.contrast, study, result)
     if direction == 0:
-        return None
+        return _of_no_arm(analysis, study, result)
     estimate = parse_printed(result.estimate)
     numbers = {"estimate": estimate.value}
     unusable = _unusable(analysis, result)
@@ -417,6 +470,23 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
         )
         numbers |= _inverted(numbers)
     return Candidate(study, result, _arms_of(study, result), numbers, unusable, notes)
+
+
+def _of_no_arm(analysis: Analysis, study: Study, result: Result) -> Candidate | None:
+    """A row for an effect between groups of which neither is an arm, if arms are asked for.
+
+    A misspelt name of a group must not make a trial vanish.
+    """
+    asked, contrast = analysis.contrast, result.contrast
+    if asked is None or contrast is None or _arms_of(study, result):
+        return None
+    treatments = {arm.treatment for arm in study.content.arms}
+    for side in (asked.numerator, asked.denominator):
+        if isinstance(side, str) or not treatments & set(side.treatment):
+            return None
+    groups = f"{contrast.numerator} v {contrast.denominator}"
+    reason = _unusable(analysis, result) or f"its groups, {groups}, are no arms of the study"
+    return Candidate(study, result, (), {}, reason)
 
 
 def _arms_of(study: Study, result: Result) -> tuple[str, ...]:
@@ -491,7 +561,10 @@ def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> l
                         f"{study.file}: {'; '.join(twice)}, in the results "
                         f"{one.name!r} ({one.counts}) and {two.name!r} ({two.counts})",
                         "every patient once",
-                        f"name the one to take: choose: {{{study.id}: {one.name}}}",
+                        f"name the one to take: choose: {{{study.id}: {one.name}}}"
+                        if one.name != two.name
+                        else "record them as two results with an `id` each, and choose one; or "
+                        "give the parts another treatment class",
                     )
                 )
     return problems
@@ -646,6 +719,18 @@ def _table_rows(
         missing.append(
             Problem(config, f"{place}.columns", "no `study`", "study: COLUMN", "add it")
         )
+    for column in sorted(set(columns.values())):
+        fields = [f for f, c in columns.items() if c == column and f not in TEXT_FIELDS]
+        if len(fields) > 1:
+            missing.append(
+                Problem(
+                    config,
+                    f"{place}.columns.{fields[1]}",
+                    f"the column {echo(column)}, which {fields[0]} has already",
+                    "a column of its own for every number",
+                    "name the right column",
+                )
+            )
     if not any(set(needed) <= set(columns) for needed in INPUTS[analysis.measure].alternatives):
         needed = " or ".join(" ".join(a) for a in INPUTS[analysis.measure].alternatives)
         missing.append(

@@ -333,7 +333,10 @@ class Outcome(Strict):
     definition: Text = Field(description="What counts, when, how measured.")
     unit: Text | None = Field(None, description="Unit of the number.")
     higher_is: Literal["good", "bad", "neither"] = Field(
-        description="Whether more of it is good; decides the `favours` labels."
+        description=(
+            "Whether a higher value of it is good (more responses, a longer time); for an "
+            "outcome of hazard ratios, whether a higher hazard is. Decides `favours` labels."
+        )
     )
     synonyms: list[Text] = Field([], description="Other names in reports.")
 

@@ -22,9 +22,12 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def effects_to_json(effects: EffectSizes) -> str:
-    """`effects` as JSON, readable by `effects_from_json` without loss."""
-    return to_json(asdict(effects))
+def effects_to_json(effects: EffectSizes, digest: str) -> str:
+    """`effects` as JSON, readable by `effects_from_json` without loss.
+
+    `digest` is that of the rows and settings that they were made from.
+    """
+    return to_json({"digest": digest, **asdict(effects)})
 
 
 def effects_from_json(text: str) -> EffectSizes:

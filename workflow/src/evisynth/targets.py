@@ -20,6 +20,19 @@ def unrecorded(targets: Iterable[str]) -> list[str]:
     ]
 
 
+def touched(target: str, digest: str) -> bool:
+    """Whether Snakemake takes `target` for made from `digest` although it holds another one.
+
+    That is what ``snakemake --touch`` leaves after a change of the input.
+    """
+    try:
+        made_from = json.loads(Path(target).read_text(encoding="utf-8"))["digest"]
+        record = json.loads(_place("metadata", target).read_text(encoding="utf-8"))
+        return made_from != digest and repr(digest) in record["params"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _place(kind: str, target: str) -> Path:
     name = urlsafe_b64encode(target.encode()).decode()
     parts = [name[i : i + LONGEST_NAME] for i in range(0, len(name), LONGEST_NAME)]

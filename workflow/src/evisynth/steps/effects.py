@@ -41,4 +41,4 @@ def write_effects(config: Path, analysis: str, digest: str, output: str) -> None
         level=settings["level"],
         **settings["zero_cells"],
     )
-    write_text(output, effects_to_json(effects))
+    write_text(output, effects_to_json(effects, digest))

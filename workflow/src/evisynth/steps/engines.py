@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import Disagreement, Problem
 from evisynth.files import write_text
 from evisynth.steps.pool import model_spec
 from evisynth.tables import effects_from_json
@@ -21,7 +21,7 @@ def write_engines(effects: str, settings: Mapping[str, Any], output: str) -> Non
 
     Raises
     ------
-    InputError
+    Disagreement
         Two engines disagree beyond what is documented; names them and the inputs.
     """
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def write_engines(effects: str, settings: Mapping[str, Any], output: str) -> Non
             )
             if pooled
         )
-        raise InputError(
+        raise Disagreement(
             Problem(
                 effects,
                 f"{row.engine} {row.version}: {row.quantity}, {row.method}, {row.test}",
