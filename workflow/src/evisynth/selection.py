@@ -7,27 +7,19 @@ that is not included, with its reason.
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from evisynth.config import Analysis, ArmContrast, Side
-from evisynth.errors import InputError, Problem, echo
+from evisynth.errors import Problem, echo
 from evisynth.evidence import Evidence, Study
 from evisynth.inputs import INPUTS, check_numbers
 from evisynth.menus import FIELDS
 from evisynth.printed import number, parse_printed
 from evisynth.rows import RawRow
 from evisynth.studyfile import ArmValue, Derived, Result
-from evisynth.table import (
-    TEXT_FIELDS,
-    TableRow,
-    check_columns,
-    check_values,
-    read_table,
-    to_number,
-)
+from evisynth.table_rows import table_rows
 from evisynth.validation import choices, nearest
 
 NO_STUDY = "no study that fits"
@@ -73,7 +65,7 @@ def select(
         return Problem(config, f"analyses.{name}.{place}", found, expected, action)
 
     if analysis.table:
-        rows = _table_rows(name, analysis, base, config, problems)
+        rows = table_rows(name, analysis, base, config, problems)
     else:
         rows = _study_rows(analysis, evidence, problem, problems)
     if analysis.pool and not problems and not rows:
@@ -121,9 +113,6 @@ def digest(rows: Iterable[RawRow], settings: object) -> str:
     ]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, default=dict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-# --- study files -----------------------------------------------------------------------------
 
 
 def _study_rows(
@@ -693,178 +682,3 @@ def _shown_rows(
         problems += _impossible(analysis, candidate)
         rows.append(_row(candidate, analysis, included=False, reason=shown.reason))
     return rows
-
-
-# --- tables ----------------------------------------------------------------------------------
-
-
-def _table_rows(
-    name: str, analysis: Analysis, base: Path, config: str, problems: list[Problem]
-) -> list[RawRow]:
-    name_of_table = str(analysis.table)
-    try:
-        table = read_table(base / name_of_table, name_of_table)
-    except InputError as error:
-        problems += error.problems
-        return []
-    problems += table.problems
-    if not table.header:
-        return []
-    place, columns = f"analyses.{name}", dict(analysis.columns)
-    wanted = {f"{place}.columns.{field}": column for field, column in columns.items()}
-    wanted |= {f"{place}.rows.{column}": column for column in analysis.rows}
-    wanted |= {f"{place}.moderators[{i}]": c for i, c in enumerate(analysis.moderators, 1)}
-    missing = check_columns(wanted, table, config)
-    if "study" not in columns:
-        missing.append(
-            Problem(config, f"{place}.columns", "no `study`", "study: COLUMN", "add it")
-        )
-    for column in sorted(set(columns.values())):
-        fields = [f for f, c in columns.items() if c == column and f not in TEXT_FIELDS]
-        if len(fields) > 1:
-            missing.append(
-                Problem(
-                    config,
-                    f"{place}.columns.{fields[1]}",
-                    f"the column {echo(column)}, which {fields[0]} has already",
-                    "a column of its own for every number",
-                    "name the right column",
-                )
-            )
-    if not any(set(needed) <= set(columns) for needed in INPUTS[analysis.measure].alternatives):
-        needed = " or ".join(" ".join(a) for a in INPUTS[analysis.measure].alternatives)
-        missing.append(
-            Problem(
-                config,
-                f"{place}.columns",
-                ", ".join(columns) or "nothing",
-                f"for {analysis.measure}: {needed}",
-                "map the columns of the table to these",
-            )
-        )
-    for column, values in analysis.rows.items():
-        if column in table.header and table.rows:
-            missing += check_values(column, values, table, config, f"{place}.rows.{column}")
-    if missing:
-        problems += missing
-        return []
-    taken = [
-        (i, row)
-        for i, row in enumerate(table.rows, 1)
-        if all(row.cells[column] in values for column, values in analysis.rows.items())
-    ]
-    rows = [_table_row(analysis, i, row, columns, problems) for i, row in taken]
-    problems += _check_study_ids(analysis, rows, [row for _, row in taken], config, place)
-    if analysis.studies != "all":
-        rows = [row for row in rows if row.study in analysis.studies]
-    return rows
-
-
-def _check_study_ids(
-    analysis: Analysis, rows: list[RawRow], cells: list[TableRow], config: str, place: str
-) -> list[Problem]:
-    problems = []
-    table, ids = str(analysis.table), Counter(row.study for row in rows)
-    column = analysis.columns["study"]
-    if "cluster" not in analysis.columns:
-        for study, count in ids.items():
-            if count > 1:
-                lines = [
-                    r.line for r, row in zip(cells, rows, strict=True) if row.study == study
-                ]
-                problems.append(
-                    Problem(
-                        table,
-                        f"column {column}",
-                        f"the study {echo(study)} {count} times "
-                        f"(lines {', '.join(map(str, lines[:10]))}{', ...' * (count > 10)})",
-                        "every study once in an analysis",
-                        "select one row per study with `rows`, correct the ids, or map a "
-                        "`cluster` column if these are different patients",
-                        lines[1],
-                    )
-                )
-    listed = [(f"exclude.{study}", study) for study in analysis.exclude]
-    if analysis.studies != "all":
-        listed += [(f"studies[{i}]", study) for i, study in enumerate(analysis.studies, 1)]
-    problems += [
-        Problem(
-            config,
-            f"{place}.{key}",
-            f"the study {echo(word)}",
-            f"a study of {table}: {choices(ids)}",
-            f"correct it{nearest(word, ids)}",
-        )
-        for key, word in listed
-        if word not in ids
-    ]
-    if analysis.studies == []:
-        problems.append(
-            Problem(
-                config,
-                f"{place}.studies",
-                "an empty list",
-                "`all` or a list of ids",
-                "name at least one study",
-            )
-        )
-    return problems
-
-
-def _table_row(
-    analysis: Analysis,
-    index: int,
-    row: TableRow,
-    columns: dict[str, str],
-    problems: list[Problem],
-) -> RawRow:
-    table = str(analysis.table)
-    study = row.cells[columns["study"]]
-    if not study or len(study) > 500:
-        problems.append(
-            Problem(
-                table,
-                f"column {columns['study']}",
-                echo(study),
-                "the name of the study, at most 500 characters",
-                "correct it",
-                row.line,
-            )
-        )
-    numbers = {
-        field: to_number(row, column, table, problems)
-        for field, column in columns.items()
-        if field not in TEXT_FIELDS
-    }
-    wrong = check_numbers(analysis.measure, numbers)
-    for field, found, expected in wrong:
-        problems.append(
-            Problem(
-                table,
-                f"study {echo(study)}, {columns.get(field, field)} ({field})",
-                found,
-                expected,
-                "correct it against the report",
-                row.line,
-            )
-        )
-    reason = analysis.exclude.get(study, "")
-    complete = any(
-        all(not math.isnan(numbers.get(f, math.nan)) for f in needed)
-        for needed in INPUTS[analysis.measure].alternatives
-    )
-    if not complete and not reason:
-        reason = "numbers are missing in the table"
-    covariates = {column: row.cells[column] for column in analysis.moderators}
-    if "year" in columns:
-        covariates = {"year": row.cells[columns["year"]], **covariates}
-    return RawRow(
-        study=study,
-        label=analysis.label_prefix + (row.cells.get(columns.get("label", "")) or study),
-        numbers=numbers,
-        cluster=row.cells[columns["cluster"]] if "cluster" in columns else study,
-        covariates=covariates,
-        included=not reason,
-        reason=reason,
-        place=f"{table}#row {index}",
-    )
