@@ -4,8 +4,12 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+FORMULA = re.compile(r"[=+\-@\t\r]")
+NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?%?", re.IGNORECASE)
 
 Cell = str | float | int | bool | None
 
@@ -22,7 +26,9 @@ def cell(value: Cell) -> str:
         return (
             repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
         )
-    return str(value)
+    text = str(value)
+    # A spreadsheet would run a text that begins like a formula; a printed number is none.
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
