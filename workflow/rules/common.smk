@@ -61,7 +61,7 @@ TARGETS = [
     ),
 ]
 
-if "--rerun-triggers" in sys.argv:
+if workflow.is_main_process and "--rerun-triggers" in sys.argv:
     raise WorkflowError(
         "Changes of the evidence could go unnoticed: leave out --rerun-triggers."
     )
