@@ -15,7 +15,7 @@ PLACES = [
     re.compile(r"(?<![\w.])/tmp/\w"),
     re.compile(r"(?<![\w.])" + re.escape(str(ROOT)) + r"(?![\w-])"),
     re.compile(r"\.\./" + "shared"),
-    re.compile(r"/work/" + "shared"),
+    re.compile(r"/work" + "/shared"),
 ]
 
 

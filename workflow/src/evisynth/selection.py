@@ -415,7 +415,7 @@ def _unusable(analysis: Analysis, result: Result) -> str:
         return str(result.why_not)
     if result.kind not in INPUTS[analysis.measure].kinds:
         kind = result.kind.replace("_", " ")
-        return f"a {kind}, which the measure {analysis.measure} does not use"
+        return f"printed as a {kind}, which this measure cannot take"
     return ""
 
 
