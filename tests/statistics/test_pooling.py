@@ -22,8 +22,9 @@ from support.references import (
 )
 
 from evisynth import menus
+from evisynth.inference import quantile, two_sided_p
 from evisynth.measures import MEASURES, compute_effects
-from evisynth.pooling import PREDICTION, ModelSpec, display, pool, quantile, two_sided_p
+from evisynth.pooling import PREDICTION, ModelSpec, display, pool
 from evisynth.records import Estimate, RawRow
 from evisynth.tau2 import log_likelihood
 

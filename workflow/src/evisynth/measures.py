@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from scipy.special import betainc, betaincc, betainccinv, betaincinv, betaln, ndtri
+from scipy.special import betainc, betaincc, betainccinv, betaincinv, betaln
 
+from evisynth.inference import normal_quantile
 from evisynth.inputs import INPUTS, Axis, Design, check_numbers
 from evisynth.records import EffectSizes, Floats, RawRow
 
@@ -139,11 +140,6 @@ def squared_sine(x: float) -> float:
 def arcsine_root(p: float) -> float:
     """Arcsine of the square root of a proportion; nan outside of 0 to 1."""
     return math.asin(math.sqrt(p)) if 0 <= p <= 1 else NAN
-
-
-def normal_quantile(level: float) -> float:
-    """Half-width, in standard errors, of the normal interval of `level` (a fraction)."""
-    return -float(ndtri((1 - level) / 2))
 
 
 def clopper_pearson(xi: float, ni: float, level: float) -> tuple[float, float]:

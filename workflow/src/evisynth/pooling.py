@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import betainc, betaincc, stdtrit
 
 from evisynth.heterogeneity import FEW, heterogeneity
-from evisynth.measures import MEASURES, corrections, normal_quantile
+from evisynth.inference import quantile, wald
+from evisynth.measures import MEASURES, corrections
 from evisynth.menus import TESTS
 from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
 from evisynth.tau2 import (
@@ -71,25 +71,6 @@ PREDICTION: dict[str, Flavour] = {
 }
 
 
-def quantile(level: float, df: float) -> float:
-    """Half-width in standard errors of the t interval of `level`; normal where df is nan."""
-    return normal_quantile(level) if math.isnan(df) else -float(stdtrit(df, (1 - level) / 2))
-
-
-def two_sided_p(statistic: float, df: float) -> float:
-    """Two-sided p-value of a t statistic; normal where df is nan."""
-    if math.isnan(df) or math.isnan(statistic):
-        return math.erfc(abs(statistic) / math.sqrt(2))
-    # One function in three forms, each where none of its arguments or results is a difference
-    # from 1 that has lost its digits.
-    square = statistic * statistic
-    if square < 1:
-        return 1 - float(betainc(0.5, df / 2, square / (df + square)))
-    if square < df:
-        return float(betaincc(0.5, df / 2, square / (df + square)))
-    return float(betainc(df / 2, 0.5, df / (df + square)))
-
-
 @dataclass(frozen=True, slots=True)
 class _Mean:
     """A weighted mean: estimate, Wald's standard error, Knapp and Hartung's factor s2w."""
@@ -137,25 +118,18 @@ def _estimate(
     if se == 0:
         se = NAN
         notes = (*notes, "not estimable: residuals are all zero")
-    tested = MEASURES[effects.measure].null is not None
-    statistic = mean.estimate / se if tested else NAN
-    half = quantile(spec.level, df) * se
-    reach = _prediction(mean, se, tau2.value, k, spec) if random else NAN
-    return Estimate(
+    return wald(
         model="random" if random else "common",
         method=method,
         test=test,
         k=k,
         estimate=mean.estimate,
         se=se,
-        ci_low=mean.estimate - half,
-        ci_high=mean.estimate + half,
-        pi_low=mean.estimate - reach,
-        pi_high=mean.estimate + reach,
-        statistic=statistic,
+        level=spec.level,
         df=df,
-        p=two_sided_p(statistic, df),
+        null=MEASURES[effects.measure].null,
         tau2=tau2.value if random else NAN,
+        pi_half=_prediction(mean, se, tau2.value, k, spec) if random else NAN,
         notes=notes,
     )
 
@@ -179,7 +153,7 @@ def _rows(
 
 def _floored(rows: dict[str, Estimate], s2w: float, spec: ModelSpec) -> tuple[str, list[str]]:
     """Which of the Knapp-Hartung tests is the headline, and why, for k > 2."""
-    wald, knha, adhoc = (
+    plain, knha, adhoc = (
         rows[test].ci_high - rows[test].ci_low for test in ("z", "knha", "adhoc")
     )
     if math.isnan(knha):
@@ -190,11 +164,11 @@ def _floored(rows: dict[str, Estimate], s2w: float, spec: ModelSpec) -> tuple[st
     if s2w >= 1:
         return "knha", []  # nothing to floor: the factor is at least 1 as it is
     few = f"fewer than {FEW} studies"
-    widths = f"{knha:.6g} against {wald:.6g} on the analysis scale"
+    widths = f"{knha:.6g} against {plain:.6g} on the analysis scale"
     reasons = []
     if rows["knha"].tau2 == 0:
         reasons.append("tau2 is 0")
-    if knha < wald:
+    if knha < plain:
         reasons.append(f"the Knapp-Hartung interval is narrower than Wald's ({widths})")
     if not reasons and rows["knha"].k < FEW:
         reasons.append(few)
