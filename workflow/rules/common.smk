@@ -39,6 +39,7 @@ except InputError as error:
 
 ANALYSES = list(PROJECT.config.analyses)
 FORMATS = ["svg", "pdf", "png"]
+MODERATORS = ["subgroups", "subgroup_tests", "regression", "regression_tests", "predictions"]
 TARGETS = [
     f"{RESULTS}/summary.csv",
     *(f"{RESULTS}/evidence/{name}.csv" for name in TABLES if PROJECT.config.evidence),
@@ -50,8 +51,13 @@ TARGETS = [
             "effects.csv",
             "pooled.csv",
             "heterogeneity.csv",
+            "tau2_intervals.csv",
+            "components.csv",
+            "blups.csv",
+            "beyond.csv",
             "fit.json",
             "engines.csv",
+            *(f"{table}.csv" for table in MODERATORS if PROJECT.has_moderators(analysis)),
             *(
                 f"plots/{plot}.{suffix}"
                 for plot in PROJECT.analysis(analysis).plots
@@ -113,6 +119,11 @@ def effects_digest(wildcards):
 def pooling_settings(wildcards):
     """Model, level, caveats of an analysis, as plain builtins."""
     return PROJECT.pooling_settings(wildcards.analysis)
+
+
+def moderator_settings(wildcards):
+    """Subgroups and regressions of an analysis, as plain builtins."""
+    return PROJECT.moderator_settings(wildcards.analysis)
 
 
 def engines_settings(wildcards):

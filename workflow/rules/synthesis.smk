@@ -32,6 +32,10 @@ rule pool:
         effects=f"{RESULTS}/{{analysis}}/effects.csv",
         pooled=f"{RESULTS}/{{analysis}}/pooled.csv",
         heterogeneity=f"{RESULTS}/{{analysis}}/heterogeneity.csv",
+        tau2_intervals=f"{RESULTS}/{{analysis}}/tau2_intervals.csv",
+        components=f"{RESULTS}/{{analysis}}/components.csv",
+        blups=f"{RESULTS}/{{analysis}}/blups.csv",
+        beyond=f"{RESULTS}/{{analysis}}/beyond.csv",
         fit=f"{RESULTS}/{{analysis}}/fit.json",
     log:
         f"{RESULTS}/logs/pool/{{analysis}}.log",
@@ -47,6 +51,28 @@ rule pool:
         "Pooled estimates of {wildcards.analysis}"
     script:
         "../scripts/pool.py"
+
+
+rule moderators:
+    input:
+        effects=f"{RESULTS}/{{analysis}}/effect_sizes.json",
+        code=code("moderators"),
+    output:
+        **{table: f"{RESULTS}/{{analysis}}/{table}.csv" for table in MODERATORS},
+    log:
+        f"{RESULTS}/logs/moderators/{{analysis}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/moderators/{{analysis}}.tsv"
+    group:
+        "analysis"
+    conda:
+        "../../envs/moderators.yaml"
+    params:
+        settings=moderator_settings,
+    message:
+        "Subgroups and regressions of {wildcards.analysis}"
+    script:
+        "../scripts/moderators.py"
 
 
 rule engines:

@@ -4,7 +4,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from evisynth.menus import FIELDS, MEASURES, PLOTS, PREDICTION, TAU2, TESTS
+from evisynth.menus import (
+    FAMILIES,
+    FIELDS,
+    GLMM,
+    INTERVALS,
+    MEASURES,
+    PLOTS,
+    PREDICTION,
+    PRESETS,
+    ROBUST,
+    STRUCTURES,
+    TAU2,
+    TESTS,
+    WEIGHTS,
+)
 from evisynth.schema import Id, OneOrMore, Strict, Text
 
 ANALYSIS_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -18,13 +32,27 @@ if TYPE_CHECKING:
     Prediction = str
     Plot = str
     FieldName = str
+    Family = str
+    Glmm = str
+    Structure = str
+    Robust = str
+    Tau2Interval = str
+    GenqWeights = str
+    PresetName = str
 else:  # the menus say which words are allowed
     Measure = Literal[tuple(MEASURES)]
-    Method = Literal[tuple(TAU2)]
+    Method = Literal[(*TAU2, "fixed")]
     Test = Literal[tuple(TESTS)]
     Prediction = Literal[tuple(PREDICTION)]
     Plot = Literal[tuple(PLOTS)]
     FieldName = Literal[tuple(FIELDS)]
+    Family = Literal[tuple(FAMILIES)]
+    Glmm = Literal[tuple(GLMM)]
+    Structure = Literal[tuple(STRUCTURES)]
+    Robust = Literal[tuple(ROBUST)]
+    Tau2Interval = Literal[tuple(INTERVALS)]
+    GenqWeights = Literal[tuple(WEIGHTS)]
+    PresetName = Literal[tuple(PRESETS)]
 
 Treatments = Annotated[list[Id], OneOrMore, Field(min_length=1)]
 Level = Annotated[float, Field(gt=0.5, lt=1, allow_inf_nan=False)]
@@ -51,13 +79,20 @@ class EvidenceFiles(Strict):
 
 
 class Model(Strict):
-    """The main model of an analysis."""
+    """A model; keys that are not given are those of the preset and of `defaults`."""
 
     effects: Literal["random", "common"] = Field(
         "random",
         description="Whether studies share one effect or have a distribution of effects.",
     )
+    family: Family = Field("IV", description="What the likelihood is of; docs/statistics.md.")
     method: Method = Field("REML", description="Estimator of tau2.")
+    tau2: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Value of tau2, with `method: fixed`."
+    )
+    weights: GenqWeights = Field(
+        "inverse_variance", description="Weights of `method: GENQ` and `GENQM`."
+    )
     test: Test = Field("knha", description="Interval and test of the pooled effect.")
     floor: bool = Field(
         True,
@@ -67,6 +102,90 @@ class Model(Strict):
         ),
     )
     prediction: Prediction = Field("HK", description="Flavour of the prediction interval.")
+    glmm: Glmm = Field("UM.FS", description="Model for two groups, with `family: GLMM`.")
+    prior: Annotated[str, Field(max_length=200)] = Field(
+        "half_normal(0.5)",
+        description=(
+            "Prior of tau, with `family: BAYES`: half_normal(scale), half_cauchy(scale), "
+            "uniform(maximum), turner(outcome, comparison), rhodes(outcome, comparison)."
+        ),
+    )
+    modelweights: Literal["CORR", "HIER"] = Field(
+        "CORR", description="Working model, with `family: RVE`: correlated or hierarchical."
+    )
+    replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        25_000, description="Bootstrap samples, with `prediction: NNF`."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
+        1, description="Seed of whatever is random: the same result on every run."
+    )
+
+
+class Dependence(Strict):
+    """Which rows are not independent; columns are `study`, `cluster` or `moderators`."""
+
+    levels: list[Text] = Field(
+        [],
+        description=(
+            "Columns of nested groups, the widest first, for `family: MV`; an innermost level "
+            "of single effects is `effect`."
+        ),
+    )
+    inner: Text | None = Field(
+        None, description="Column of what is measured in every group (outcome), not for nested."
+    )
+    structure: Structure = Field("nested", description="Random effects.")
+    rho: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="Assumed correlation of sampling errors within `within`."
+    )
+    within: Text = Field("study", description="Column of the rows that `rho` is about.")
+    grid: list[Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]] = Field(
+        [], description="Further values of `rho`; each gives a sensitivity row."
+    )
+    shared_arm: Text | None = Field(
+        None, description="Column with one value for all rows of the same control group."
+    )
+    overlaps: bool = Field(
+        False,
+        description=(
+            "Take the patients that study files declare as shared (`at_most`) into the "
+            "covariances."
+        ),
+    )
+    robust: Robust = Field("none", description="Cluster-robust standard errors.")
+
+
+class Subgroups(Strict):
+    """A comparison of subgroups of studies."""
+
+    by: Text = Field(description="Column of `moderators` (or `study`, `cluster`).")
+    tau2: Literal["auto", "separate", "common"] = Field(
+        "auto",
+        description="Own or common tau2; by default common where a subgroup has under 5 studies.",
+    )
+
+
+class Regression(Strict):
+    """A meta-regression."""
+
+    formula: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        description="Moderators: `ablat + alloc`, `ablat * alloc`, `I(year - 1980)`, `0 + alloc`."
+    )
+    reference: dict[Text, Text] = Field(
+        {}, description="column: its reference level; by default the first in order."
+    )
+    predict: list[dict[Text, Text]] = Field(
+        [], description="Values of the moderators to predict the effect for."
+    )
+    contrasts: dict[Text, dict[Text, Finite]] = Field(
+        {}, description="name: {coefficient: weight}; tested and estimated."
+    )
+    test: Test | None = Field(None, description="By default that of the model.")
+    method: Method | None = Field(None, description="By default that of the model.")
+    permutations: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        0, description="Permutations of the test; exact where there are no more. 0: none."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31)] = Field(1, description="Of the permutations.")
 
 
 class ZeroCells(Strict):
@@ -149,6 +268,12 @@ class Analysis(Strict):
     moderators: list[Text] = Field([], description="Further columns to carry along.")
     label_prefix: str = Field("", max_length=50, description="Put before labels of a table.")
     measure: Measure = Field(description="Effect measure.")
+    measure_options: dict[Text, Text] = Field(
+        {}, description="Variants of the measure; see docs/measures.md."
+    )
+    conversions: dict[Text, Text] = Field(
+        {}, description="field: method by which it is derived where it is not given."
+    )
     zero_cells: ZeroCells = Field(ZeroCells(), description="Continuity correction.")
     studies: Literal["all"] | list[Id] = Field("all", description="Which studies.")
     exclude: dict[Text, Text] = Field(
@@ -161,6 +286,27 @@ class Analysis(Strict):
     pool: bool = Field(True, description="`no` lists and draws the studies without pooling.")
     why_not: Text | None = Field(None, description="Why not; needed with `pool: no`.")
     model: Model | None = Field(None, description="Main model; by default that of `defaults`.")
+    also: list[Model] = Field(
+        [], description="Further models, shown beside; keys not given are those of `model`."
+    )
+    preset: PresetName | None = Field(None, description="By default that of `defaults`.")
+    dependence: Dependence | None = Field(
+        None, description="For the families MV and RVE."
+    )
+    intervals: list[Tau2Interval] = Field(
+        ["QP"], description="Intervals of tau2, in tau2_intervals.csv."
+    )
+    thresholds: list[Finite] = Field(
+        [],
+        description=(
+            "Values on the display scale; beyond.csv says how probable it is that a new study "
+            "lies beyond them."
+        ),
+    )
+    subgroups: list[Subgroups] = Field([], description="Comparisons of subgroups.")
+    regressions: dict[AnalysisId, Regression] = Field(
+        {}, description="Meta-regressions by id."
+    )
     level: Level | None = Field(None, description="Confidence level; by default of `defaults`.")
     notes: list[Text] = Field(
         [], description="Caveats of the reviewer, printed with the result."
@@ -174,8 +320,8 @@ class Defaults(Strict):
 
     model: Model = Field(Model(), description="Main model.")
     level: Level = Field(0.95, description="Confidence level.")
-    preset: Literal["cochrane2025"] = Field(
-        "cochrane2025", description="Set of rules for few studies; see docs/statistics.md."
+    preset: PresetName = Field(
+        "cochrane2025", description="Bundle of choices; see docs/presets.md."
     )
 
 

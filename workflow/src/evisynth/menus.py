@@ -70,3 +70,72 @@ FIELDS: dict[str, str] = {
     "ci_high": "upper bound of its interval, display scale",
     "ci_level": "level of that interval as a fraction; 0.95 where no column is mapped",
 }
+
+FAMILIES: dict[str, str] = {
+    "IV": "inverse variance: normal likelihood of every study's effect",
+    "MH": "Mantel & Haenszel (1959): common effect, no continuity correction",
+    "PETO": "Peto (Yusuf et al. 1985): common odds ratio, one step from no effect",
+    "GLMM": "exact likelihood of the counts, normal distribution of effects (`glmm` says which)",
+    "BB": "beta-binomial (Young-Xu & Chan 2008)",
+    "PLR": "logistic regression with Firth's penalty (1993), common odds ratio",
+    "MV": "multilevel or multivariate normal model (`dependence` says which)",
+    "RVE": "robust variance estimation (Hedges, Tipton & Johnson 2010)",
+    "BAYES": "Bayesian normal-normal model by quadrature (Röver 2020), see `prior`",
+}
+
+FAMILY_MEASURES: dict[str, tuple[str, ...]] = {
+    "MH": ("OR", "RR", "RD", "IRR", "IRD"),
+    "PETO": ("OR", "PETO"),
+    "GLMM": ("PLO", "OR", "IRLN", "IRR"),
+    "BB": ("PLO", "OR"),
+    "PLR": ("OR",),
+}
+"""Measures that a family is for; a family that is not named takes every measure."""
+
+GLMM: dict[str, str] = {
+    "UM.FS": "unconditional, fixed study effects",
+    "UM.RS": "unconditional, random study effects",
+    "CM.EL": "conditional on the number of events, exact (noncentral hypergeometric)",
+    "CM.AL": "conditional on the number of events, approximate (binomial)",
+}
+
+STRUCTURES: dict[str, str] = {
+    "nested": "random effects of `levels`, each within the one before it",
+    "CS": "one variance, one correlation of `inner`",
+    "HCS": "a variance for every value of `inner`, one correlation",
+    "UN": "a variance and a correlation for every pair of values of `inner`",
+    "DIAG": "a variance for every value of `inner`, no correlation",
+    "ID": "one variance, no correlation",
+}
+
+ROBUST: dict[str, str] = {
+    "none": "model-based standard errors",
+    "CR2": "bias-reduced, target the working model (Pustejovsky & Tipton 2018)",
+    "CR2-identity": "bias-reduced, target the identity (PyMARE's)",
+    "CR1": "small-sample factor m/(m - p)",
+    "CR0": "the plain sandwich",
+}
+
+INTERVALS: dict[str, str] = {
+    "QP": "Q-profile (Viechtbauer 2007)",
+    "PL-ML": "profile likelihood (Hardy & Thompson 1996)",
+    "PL-REML": "profile restricted likelihood",
+    "J": "generalised Q, weights 1/sei (Jackson 2013)",
+    "BJ": "generalised Q, weights 1/vi (Biggerstaff & Jackson 2008)",
+    "SJ": "Sidik & Jonkman (2005)",
+    "Wald": "normal, from the standard error of the REML estimate",
+}
+
+WEIGHTS: dict[str, str] = {
+    "inverse_variance": "1/vi",
+    "inverse_se": "1/sei",
+    "equal": "the same for every study",
+}
+
+PRESETS: dict[str, str] = {
+    "cochrane2025": "Cochrane's methods since January 2025 (RevMan), our rules for few studies",
+    "revman5": "Review Manager 5: DerSimonian-Laird, Wald, one half added to zero cells",
+    "metafor": "R package metafor: REML, Wald, normal prediction interval",
+    "meta8": "R package meta, version 8: REML, Wald, prediction with k - 1 df",
+    "iqwig6": "IQWiG, General Methods 6: Paule-Mandel, Knapp-Hartung",
+}

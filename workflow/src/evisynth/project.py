@@ -16,10 +16,12 @@ from evisynth.config import (
     EvidenceFiles,
     Level,
     Model,
+    ZeroCells,
 )
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS
+from evisynth.presets import PRESETS, choices
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
 from evisynth.validation import part, validate
@@ -98,12 +100,8 @@ class Project:
 
     def effects_settings(self, name: str) -> dict[str, Any]:
         """What the effect sizes of an analysis depend on besides its rows."""
-        analysis = self.analysis(name)
-        return {
-            "measure": analysis.measure,
-            "zero_cells": analysis.zero_cells.model_dump(),
-            "level": level(analysis, self.config.defaults),
-        }
+        analysis, defaults = self.analysis(name), self.config.defaults
+        return effects_settings(analysis, preset(analysis, defaults), level(analysis, defaults))
 
     def effects_digest(self, name: str) -> str:
         """Changes exactly when the effect sizes of an analysis may."""
@@ -111,22 +109,62 @@ class Project:
 
     def pooling_settings(self, name: str) -> dict[str, Any]:
         """What pooling an analysis depends on besides its effect sizes."""
-        analysis = self.analysis(name)
+        analysis, defaults = self.analysis(name), self.config.defaults
+        main = model(analysis, defaults)
         return {
             "analysis": name,
-            **model(analysis, self.config.defaults).model_dump(),
-            "level": level(analysis, self.config.defaults),
+            "model": main.model_dump(),
+            "also": [_over(main, other).model_dump() for other in analysis.also],
+            "dependence": self._dependence(name),
+            "intervals": list(analysis.intervals),
+            "thresholds": list(analysis.thresholds),
+            "level": level(analysis, defaults),
             "pool": analysis.pool,
             "why_not": analysis.why_not or "",
             "notes": list(analysis.notes) + self._overlap_notes(name),
         }
 
+    def _dependence(self, name: str) -> dict[str, Any]:
+        """Which rows of an analysis are not independent, with declared overlaps by number."""
+        asked = self.analysis(name).dependence
+        if asked is None:
+            return {}
+        settings = asked.model_dump()
+        shared = self._shared_patients() if settings.pop("overlaps") else []
+        return {**settings, "inner": asked.inner or "", "shared": shared}
+
+    def _shared_patients(self) -> list[list[Any]]:
+        """Pairs of studies with the number of patients that they share, at most."""
+        studies = self.evidence.studies if self.evidence else ()
+        return [
+            [*sorted((study.id, overlap.with_)), overlap.at_most]
+            for study in studies
+            for overlap in study.content.overlaps
+            if overlap.certainty != "excluded" and overlap.at_most is not None
+        ]
+
+    def has_moderators(self, name: str) -> bool:
+        """Whether an analysis asks for subgroups or regressions."""
+        analysis = self.analysis(name)
+        return bool(analysis.subgroups or analysis.regressions)
+
+    def moderator_settings(self, name: str) -> dict[str, Any]:
+        """What subgroups and regressions of an analysis depend on besides its effect sizes."""
+        analysis, defaults = self.analysis(name), self.config.defaults
+        return {
+            "analysis": name,
+            "model": model(analysis, defaults).model_dump(),
+            "level": level(analysis, defaults),
+            "subgroups": [entry.model_dump() for entry in analysis.subgroups],
+            "regressions": {
+                key: entry.model_dump() for key, entry in analysis.regressions.items()
+            },
+        }
+
     def engines_settings(self, name: str) -> dict[str, Any]:
         """What the comparison with other software depends on besides the effect sizes."""
         settings = self.pooling_settings(name)
-        return {
-            key: value for key, value in settings.items() if key not in ("why_not", "notes")
-        }
+        return {key: settings[key] for key in ("analysis", "model", "level", "pool")}
 
     def _overlap_notes(self, name: str) -> list[str]:
         """Declared overlaps between studies that are pooled together."""
@@ -168,12 +206,52 @@ class Project:
         }
 
 
+def preset(analysis: Analysis, defaults: Defaults) -> str:
+    """Name of the preset of an analysis."""
+    return analysis.preset or defaults.preset
+
+
+def _over(below: Model, above: Model) -> Model:
+    """The keys that `above` sets over those of `below`."""
+    return below.model_copy(
+        update={key: getattr(above, key) for key in above.model_fields_set}
+    )
+
+
 def model(analysis: Analysis, defaults: Defaults) -> Model:
-    """Model of an analysis: its own keys over those of the defaults."""
-    if analysis.model is None:
-        return defaults.model
-    own = {key: getattr(analysis.model, key) for key in analysis.model.model_fields_set}
-    return defaults.model.model_copy(update=own)
+    """Model of an analysis: its own keys over those of the defaults over the preset's."""
+    chosen = Model(**choices(preset(analysis, defaults), analysis.measure))
+    if "model" in defaults.model_fields_set:
+        chosen = _over(chosen, defaults.model)
+    return chosen if analysis.model is None else _over(chosen, analysis.model)
+
+
+def preset_settings(
+    analysis: Analysis, defaults: Defaults, name: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Choices of effect sizes and model that the preset `name` alone makes for an analysis."""
+    bare = analysis.model_copy(
+        update={"zero_cells": ZeroCells(), "measure_options": {}, "model": None, "preset": name}
+    )
+    effects = effects_settings(bare, name, level(analysis, defaults))
+    return effects, model(bare, Defaults(level=defaults.level)).model_dump()
+
+
+def effects_settings(analysis: Analysis, preset: str, level: float) -> dict[str, Any]:
+    """Choices on which the effect sizes of an analysis depend, under a preset."""
+    bundle = PRESETS[preset]
+    zero_cells = analysis.zero_cells
+    own = {key: getattr(zero_cells, key) for key in zero_cells.model_fields_set}
+    return {
+        "measure": analysis.measure,
+        "options": {
+            **bundle.measure_options.get(analysis.measure, {}),
+            **analysis.measure_options,
+        },
+        "conversions": dict(analysis.conversions),
+        "zero_cells": {**ZeroCells().model_dump(), **bundle.zero_cells, **own},
+        "level": level,
+    }
 
 
 def level(analysis: Analysis, defaults: Defaults) -> Level:

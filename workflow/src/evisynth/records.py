@@ -1,5 +1,6 @@
 """The values that flow from step to step: plain, frozen, of read-only arrays."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -67,6 +68,8 @@ class Estimate:
     df : degrees of freedom of the t distribution; nan for the normal.
     headline : the one that a reader wants first.
     notes : every caveat.
+    prediction : flavour of the prediction interval; empty where there is none.
+    subgroup : value of a moderator that the estimate is for; empty for all studies.
     """
 
     model: str
@@ -85,6 +88,8 @@ class Estimate:
     tau2: float
     headline: bool = False
     notes: tuple[str, ...] = ()
+    prediction: str = ""
+    subgroup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Heterogeneity:
     ----------
     tau2_low, tau2_high : Q-profile interval; both nan with a note where the set is empty.
     i2, i2_low, i2_high, h2 : from tau2 and the typical variance (Higgins & Thompson 2002).
-    i2_q : from Q, max(0, (Q - df) / Q).
+    i2_q, i2_q_low, i2_q_high : from Q, max(0, (Q - df) / Q), with its test-based interval.
+    tau2_se : standard error of tau2; nan where the estimator has none.
     """
 
     method: str
@@ -113,6 +119,106 @@ class Heterogeneity:
     i2_q: float
     h2: float
     notes: tuple[str, ...] = ()
+    tau2_se: float = math.nan
+    i2_q_low: float = math.nan
+    i2_q_high: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A variance, or a correlation, of a model with several; nan where not estimable.
+
+    Attributes
+    ----------
+    model, method : of the estimate that it belongs to.
+    name : level or value of the inner variable, as the configuration calls it.
+    kind : ``variance`` or ``correlation``.
+    groups : number of groups that it varies between.
+    i2 : per cent of the total variance, where that is defined.
+    """
+
+    model: str
+    method: str
+    name: str
+    kind: str
+    value: float
+    low: float
+    high: float
+    groups: int
+    i2: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """What a model says of the true effect of one study, on the analysis scale.
+
+    Attributes
+    ----------
+    row : position in the effects.
+    method : tau2 estimator, or prior.
+    estimate, se : best linear unbiased prediction, or posterior mean and standard deviation.
+    low, high : interval of the level of the analysis.
+    """
+
+    row: int
+    method: str
+    estimate: float
+    se: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """How probable it is that the effect of a new study lies beyond a threshold.
+
+    Attributes
+    ----------
+    threshold : on the display scale.
+    side : ``above`` or ``below`` it, on the display scale.
+    method : how the probability is computed.
+    probability, low, high : fractions; interval nan where there is none.
+    """
+
+    threshold: float
+    side: str
+    method: str
+    probability: float
+    low: float
+    high: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one family of models says of one analysis.
+
+    Attributes
+    ----------
+    estimates : every row; `chosen` is the position of the one that was asked for.
+    weights : per cent in that one, one per row of the effects; nan if not pooled, or where the
+        model has no weights.
+    notes : about the analysis under this family as a whole.
+    """
+
+    estimates: tuple[Estimate, ...]
+    chosen: int = 0
+    heterogeneity: tuple[Heterogeneity, ...] = ()
+    weights: Floats | None = None
+    components: tuple[Component, ...] = ()
+    shrunk: tuple[Shrunk, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tau2Interval:
+    """An interval of tau2, square of the unit of yi; both ends nan where the set is empty."""
+
+    kind: str
+    low: float
+    high: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +233,10 @@ class Fit:
     heterogeneity : one entry per tau2 estimator, that of the headline method first.
     weights : per cent in the headline model, one per row of the effects; nan if not pooled.
     notes : caveats of the analysis as a whole.
+    intervals : of tau2, by every method that was asked for.
+    components : variances and correlations of multilevel and multivariate models.
+    shrunk : predictions of the true effects of the pooled rows.
+    beyond : probabilities beyond thresholds.
     """
 
     measure: str
@@ -139,6 +249,10 @@ class Fit:
     heterogeneity: tuple[Heterogeneity, ...]
     weights: Floats
     notes: tuple[str, ...] = ()
+    intervals: tuple[Tau2Interval, ...] = ()
+    components: tuple[Component, ...] = ()
+    shrunk: tuple[Shrunk, ...] = ()
+    beyond: tuple[Beyond, ...] = ()
 
     @property
     def headline(self) -> Estimate | None:

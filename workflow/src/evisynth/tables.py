@@ -2,13 +2,23 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
-from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
+from evisynth.records import (
+    Beyond,
+    Component,
+    EffectSizes,
+    Estimate,
+    Fit,
+    Floats,
+    Heterogeneity,
+    Shrunk,
+    Tau2Interval,
+)
 from evisynth.tabular import Cell, to_csv, to_json
 
 
@@ -22,19 +32,22 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def effects_to_json(effects: EffectSizes, digest: str) -> str:
+def effects_to_json(effects: EffectSizes, digest: str, settings: Mapping[str, Any]) -> str:
     """`effects` as JSON, readable by `effects_from_json` without loss.
 
-    `digest` is that of the rows and settings that they were made from.
+    Parameters
+    ----------
+    digest : of the rows and settings that they were made from.
+    settings : the choices that they were made with.
     """
-    return to_json({"digest": digest, **asdict(effects)})
+    return to_json({"digest": digest, "settings": dict(settings), **asdict(effects)})
 
 
 def effects_from_json(text: str) -> EffectSizes:
     """The effect sizes that `effects_to_json` wrote."""
     tree: dict[str, Any] = json.loads(text)
     arrays = ("yi", "vi", "sei", "ci_low", "ci_high", "ni")
-    texts = ("study", "label", "cluster", "included", "reason", "notes", *SOURCES)
+    texts = ("study", "label", "cluster", "included", "selected", "reason", "notes", *SOURCES)
     values: dict[str, Any] = {key: _floats(tree[key]) for key in arrays}
     values |= {key: tuple(tree[key]) for key in texts}
     return EffectSizes(
@@ -60,29 +73,30 @@ def fit_from_json(text: str) -> Fit:
         k=tree["k"],
         k_total=tree["k_total"],
         n_total=_number(tree["n_total"]),
-        estimates=tuple(_estimate(item) for item in tree["estimates"]),
-        heterogeneity=tuple(_heterogeneity(item) for item in tree["heterogeneity"]),
         weights=_floats(tree["weights"]),
         notes=tuple(tree["notes"]),
+        estimates=_records(Estimate, tree["estimates"]),
+        heterogeneity=_records(Heterogeneity, tree["heterogeneity"]),
+        intervals=_records(Tau2Interval, tree["intervals"]),
+        components=_records(Component, tree["components"]),
+        shrunk=_records(Shrunk, tree["shrunk"]),
+        beyond=_records(Beyond, tree["beyond"]),
     )
 
 
-def _estimate(tree: dict[str, Any]) -> Estimate:
-    return Estimate(**_record(tree, ("model", "method", "test", "k", "headline")))
+Record = TypeVar("Record", Estimate, Heterogeneity, Tau2Interval, Component, Shrunk, Beyond)
 
 
-def _heterogeneity(tree: dict[str, Any]) -> Heterogeneity:
-    return Heterogeneity(**_record(tree, ("method", "k", "q_df")))
+def _records(kind: type[Record], trees: Iterable[dict[str, Any]]) -> tuple[Record, ...]:
+    """Records of one kind: numbers that are missing are nan, notes are tuples."""
+    numbers = {entry.name for entry in fields(kind) if entry.type is float}
 
+    def value(name: str, found: Any) -> Any:
+        if name in numbers:
+            return _number(found)
+        return tuple(found) if name == "notes" else found
 
-def _record(tree: dict[str, Any], as_given: Sequence[str]) -> dict[str, Any]:
-    """Fields of a record: some as given, notes as a tuple, all others numbers."""
-    values = {
-        key: value if key in as_given else _number(value)
-        for key, value in tree.items()
-        if key != "notes"
-    }
-    return {**values, "notes": tuple(tree["notes"])}
+    return tuple(kind(**{name: value(name, v) for name, v in tree.items()}) for tree in trees)
 
 
 EFFECTS = (
@@ -148,7 +162,6 @@ def pooled_csv(analysis: str, fit: Fit, display: Sequence[Estimate]) -> str:
                     **{key: values[key] for key in POOLED if key in values},
                     "scale": scale,
                     "notes": notes,
-                    "prediction": fit.prediction if estimate.model == "random" else "",
                 }
             )
     if not rows:
@@ -158,20 +171,86 @@ def pooled_csv(analysis: str, fit: Fit, display: Sequence[Estimate]) -> str:
 
 HETEROGENEITY = (
     "analysis subgroup k q q_df q_p tau2 tau2_low tau2_high tau i2 i2_low i2_high i2_q h2 "
-    "method notes"
+    "method notes tau2_se i2_q_low i2_q_high"
 ).split()
 
 
 def heterogeneity_csv(analysis: str, fit: Fit) -> str:
     """heterogeneity.csv: a row per tau2 estimator, that of the headline first."""
-    rows: list[dict[str, Cell]] = []
-    for entry in fit.heterogeneity:
-        values = {key: v for key, v in asdict(entry).items() if key in HETEROGENEITY}
-        rows.append(
-            {**values, "analysis": analysis, "subgroup": "", "notes": "; ".join(entry.notes)}
-        )
+    rows = [{"analysis": analysis, "subgroup": "", **_cells(entry)} for entry in fit.heterogeneity]
     if not rows:
         rows = [
             {"analysis": analysis, "subgroup": "", "k": fit.k, "notes": "; ".join(fit.notes)}
         ]
     return to_csv(HETEROGENEITY, rows)
+
+
+def _cells(record: Any) -> dict[str, Cell]:
+    """A record as cells, its notes joined."""
+    values: dict[str, Cell] = asdict(record)
+    if "notes" in values:
+        values["notes"] = "; ".join(record.notes)
+    return values
+
+
+TAU2_INTERVALS = "analysis kind tau2_low tau2_high notes".split()
+
+
+def tau2_intervals_csv(analysis: str, fit: Fit) -> str:
+    """tau2_intervals.csv: a row per method of an interval for tau2."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "analysis": analysis,
+            "kind": entry.kind,
+            "tau2_low": entry.low,
+            "tau2_high": entry.high,
+            "notes": "; ".join(entry.notes),
+        }
+        for entry in fit.intervals
+    ]
+    return to_csv(TAU2_INTERVALS, rows)
+
+
+COMPONENTS = "analysis model method name kind value low high groups i2 notes".split()
+
+
+def components_csv(analysis: str, fit: Fit) -> str:
+    """components.csv: a row per variance or correlation of a model with several."""
+    return to_csv(
+        COMPONENTS, [{"analysis": analysis, **_cells(entry)} for entry in fit.components]
+    )
+
+
+SHRUNK = "analysis study label method estimate se low high scale".split()
+
+
+def shrunk_csv(
+    analysis: str, effects: EffectSizes, fit: Fit, back: Callable[[float], float]
+) -> str:
+    """blups.csv: a row per study, method and scale.
+
+    Parameters
+    ----------
+    back : from the analysis to the display scale.
+    """
+    rows: list[dict[str, Cell]] = []
+    for entry in fit.shrunk:
+        common: dict[str, Cell] = {
+            "analysis": analysis,
+            "study": effects.study[entry.row],
+            "label": effects.label[entry.row],
+            "method": entry.method,
+        }
+        ends = {"estimate": entry.estimate, "low": entry.low, "high": entry.high}
+        rows.append({**common, **ends, "se": entry.se, "scale": "analysis"})
+        shown = {name: back(value) for name, value in ends.items()}
+        rows.append({**common, **shown, "scale": "display"})
+    return to_csv(SHRUNK, rows)
+
+
+BEYOND = "analysis threshold side method probability low high notes".split()
+
+
+def beyond_csv(analysis: str, fit: Fit) -> str:
+    """beyond.csv: a row per threshold, side and method."""
+    return to_csv(BEYOND, [{"analysis": analysis, **_cells(entry)} for entry in fit.beyond])

@@ -39,6 +39,8 @@ def write_effects(config: Path, analysis: str, digest: str, output: str) -> None
         settings["measure"],
         project.rows[analysis],
         level=settings["level"],
+        options=settings["options"],
+        conversions=settings["conversions"],
         **settings["zero_cells"],
     )
-    write_text(output, effects_to_json(effects, digest))
+    write_text(output, effects_to_json(effects, digest, settings))

@@ -30,7 +30,7 @@ def write_engines(effects: str, settings: Mapping[str, Any], output: str) -> Non
         # Importing the other programs takes two seconds, so only where there is work for them.
         from evisynth.engines import compare
 
-        rows = compare(sizes, model_spec(settings))
+        rows = compare(sizes, model_spec(settings["model"], settings["level"]))
     disagreements = [row for row in rows if not row.agrees]
     if disagreements:
         inputs = ", ".join(

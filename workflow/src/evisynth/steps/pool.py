@@ -6,40 +6,69 @@ from pathlib import Path
 from typing import Any
 
 from evisynth.files import write_text
-from evisynth.pooling import ModelSpec, display, pool, unpooled
+from evisynth.measures import MEASURES
+from evisynth.pooling import display, pool, unpooled
 from evisynth.records import EffectSizes, Fit
+from evisynth.specification import Dependence, ModelSpec
 from evisynth.tables import (
+    beyond_csv,
+    components_csv,
     effects_csv,
     effects_from_json,
     fit_to_json,
     heterogeneity_csv,
     pooled_csv,
+    shrunk_csv,
+    tau2_intervals_csv,
 )
 
-MODEL_KEYS = ("effects", "method", "test", "floor", "prediction", "level")
+def model_spec(
+    model: Mapping[str, Any], level: float, dependence: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """A model out of the settings of an analysis."""
+    return ModelSpec(**model, level=level, dependence=_dependence(dependence or {}))
 
 
-def model_spec(settings: Mapping[str, Any]) -> ModelSpec:
-    """The main model out of the settings of an analysis."""
-    return ModelSpec(**{key: settings[key] for key in MODEL_KEYS})
+def _dependence(settings: Mapping[str, Any]) -> Dependence:
+    if not settings:
+        return Dependence()
+    values = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in settings.items()
+        if key != "shared"
+    }
+    shared = {(one, two): float(most) for one, two, most in settings["shared"]}
+    return Dependence(**values, shared=shared)
 
 
 def fit_analysis(effects: EffectSizes, settings: Mapping[str, Any]) -> Fit:
     """Pool `effects` as the analysis asks; with `pool: no` nothing is, and the fit says why."""
+    level, dependence = settings["level"], settings["dependence"]
+    main = model_spec(settings["model"], level, dependence)
     if settings["pool"]:
-        fit = pool(effects, model_spec(settings))
+        fit = pool(
+            effects,
+            main,
+            [model_spec(other, level, dependence) for other in settings["also"]],
+            intervals=settings["intervals"],
+            thresholds=settings["thresholds"],
+        )
     else:
-        fit = unpooled(effects, model_spec(settings), settings["why_not"])
+        fit = unpooled(effects, main, settings["why_not"])
     return replace(fit, notes=(*fit.notes, *settings["notes"]))
 
 
 def write_pooled(effects: str, settings: Mapping[str, Any], output: Mapping[str, str]) -> None:
-    """Write effects.csv, pooled.csv, heterogeneity.csv and fit.json of one analysis."""
+    """Write the tables of one analysis and fit.json."""
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
     fit = fit_analysis(sizes, settings)
-    name = settings["analysis"]
+    name, back = settings["analysis"], MEASURES[sizes.measure].back
     on_display = [display(estimate, fit.measure) for estimate in fit.estimates]
     write_text(output["effects"], effects_csv(sizes, fit.weights))
     write_text(output["pooled"], pooled_csv(name, fit, on_display))
     write_text(output["heterogeneity"], heterogeneity_csv(name, fit))
+    write_text(output["tau2_intervals"], tau2_intervals_csv(name, fit))
+    write_text(output["components"], components_csv(name, fit))
+    write_text(output["blups"], shrunk_csv(name, sizes, fit, back))
+    write_text(output["beyond"], beyond_csv(name, fit))
     write_text(output["fit"], fit_to_json(fit, analysis=name, settings=dict(settings)))

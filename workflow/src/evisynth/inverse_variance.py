@@ -1,0 +1,312 @@
+"""Inverse variance: every tau2 estimator and test of one analysis, and rules for few studies."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evisynth.heterogeneity import FEW, heterogeneity
+from evisynth.inference import quantile, wald
+from evisynth.measures import MEASURES
+from evisynth.models import intervals
+from evisynth.models.prediction import bootstrap_interval
+from evisynth.records import EffectSizes, Estimate, Floats, Rows
+from evisynth.specification import FIXED, ModelSpec
+from evisynth.tau2 import (
+    DEFAULT_TAU2,
+    Sample,
+    Tau2,
+    estimate_tau2,
+    generalised_q,
+    genq_weights,
+    sample,
+    total,
+    weighted_mean,
+)
+
+NAN = math.nan
+# Fewest studies with a prediction interval: HTS and HK-PR spend two degrees of freedom.
+FEWEST_FOR_PREDICTION = 3
+POPULATION = "two studies: not a summary of a population of studies"
+BASIC_TESTS = ("z", "knha", "adhoc")
+BOOTSTRAP = "NNF"
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """A prediction interval: `spent` of k degrees of freedom (None: normal quantile).
+
+    `own` says whether it takes the standard error of the test of its row, or Wald's.
+    """
+
+    spent: int | None
+    own: bool
+
+
+PREDICTION: dict[str, Flavour] = {
+    "normal": Flavour(spent=None, own=False),
+    "V": Flavour(spent=1, own=False),
+    "HTS": Flavour(spent=2, own=False),
+    "HK": Flavour(spent=1, own=True),
+    "HK-PR": Flavour(spent=2, own=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mean:
+    """A weighted mean: estimate, Wald's standard error, Knapp and Hartung's factor s2w."""
+
+    estimate: float
+    se: float
+    s2w: float
+
+
+def _mean(data: Sample, tau2: float) -> _Mean:
+    scaled = math.ldexp(tau2, -2 * data.exponent)
+    se = math.sqrt(1 / total(1 / (data.vi + scaled)))
+    return _Mean(
+        estimate=data.shift + math.ldexp(weighted_mean(data, scaled), data.exponent),
+        se=math.ldexp(se, data.exponent),
+        s2w=generalised_q(data, scaled) / (data.k - 1),
+    )
+
+
+def prediction_half_width(
+    flavour: str, level: float, k: int, *, wald_se: float, own_se: float, tau2: float
+) -> float:
+    """Half-width of a prediction interval of `menus.PREDICTION`; nan where there is none.
+
+    Parameters
+    ----------
+    wald_se, own_se : standard error without and with the adjustment of the test of the row.
+    """
+    if k < FEWEST_FOR_PREDICTION or flavour == BOOTSTRAP:
+        return NAN
+    chosen = PREDICTION[flavour]
+    df = NAN if chosen.spent is None else k - chosen.spent
+    se = own_se if chosen.own else wald_se
+    return quantile(level, df) * math.hypot(se, math.sqrt(tau2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The pooled rows, and what is asked of them."""
+
+    yi: Floats
+    vi: Floats
+    sample: Sample
+    null: float | None
+    spec: ModelSpec
+
+
+def _basic(data: _Data, mean: _Mean, method: str, test: str, tau2: Tau2) -> Estimate:
+    """One row: the mean with one of the basic tests."""
+    random, spec, k = method != "IV", data.spec, data.sample.k
+    factor = {"z": 1.0, "knha": mean.s2w, "adhoc": max(1.0, mean.s2w)}[test]
+    notes = tau2.notes
+    se = mean.se * math.sqrt(factor)
+    if se == 0:
+        se = NAN
+        notes = (*notes, "not estimable: residuals are all zero")
+    half = NAN
+    if random:
+        half = prediction_half_width(
+            spec.prediction, spec.level, k, wald_se=mean.se, own_se=se, tau2=tau2.value
+        )
+    row = wald(
+        model="random" if random else "common",
+        method=method,
+        test=test,
+        k=k,
+        estimate=mean.estimate,
+        se=se,
+        level=spec.level,
+        df=NAN if test == "z" else k - 1.0,
+        null=data.null,
+        tau2=tau2.value if random else NAN,
+        pi_half=half,
+        notes=notes,
+    )
+    return replace(row, prediction=spec.prediction) if random else row
+
+
+def _other(data: _Data, mean: _Mean, tau2: Tau2) -> Estimate:
+    """The row of a test that is shown only where it is asked for."""
+    spec = data.spec
+    row = intervals.TESTS[spec.test](
+        data.yi,
+        data.vi,
+        tau2.value,
+        method=spec.method,
+        level=spec.level,
+        null=data.null,
+    )
+    own = row.se if math.isfinite(row.se) else mean.se
+    half = prediction_half_width(
+        spec.prediction,
+        spec.level,
+        row.k,
+        wald_se=mean.se,
+        own_se=own,
+        tau2=tau2.value,
+    )
+    if row.model != "random":
+        half = NAN
+    return replace(
+        row,
+        pi_low=row.estimate - half,
+        pi_high=row.estimate + half,
+        prediction=spec.prediction if row.model == "random" else "",
+        notes=(*row.notes, *tau2.notes) if row.model == "random" else row.notes,
+    )
+
+
+def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
+    """The row with the prediction interval by bootstrap."""
+    if row.k < FEWEST_FOR_PREDICTION:
+        return row
+    found = bootstrap_interval(
+        data.yi,
+        data.vi,
+        level=data.spec.level,
+        replicates=data.spec.replicates,
+        seed=data.spec.seed,
+    )
+    return replace(
+        row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes)
+    )
+
+
+def _floored(rows: Mapping[str, Estimate], s2w: float, floor: bool) -> tuple[str, list[str]]:
+    """Which of the Knapp-Hartung tests is the headline, and why, for k > 2."""
+    plain, knha, adhoc = (rows[test].ci_high - rows[test].ci_low for test in BASIC_TESTS)
+    if math.isnan(knha):
+        return "adhoc", [
+            "floored Knapp-Hartung interval (factor 1): the plain one is not estimable, "
+            "residuals are all zero"
+        ]
+    if s2w >= 1:
+        return "knha", []  # nothing to floor: the factor is at least 1 as it is
+    few = f"fewer than {FEW} studies"
+    widths = f"{knha:.6g} against {plain:.6g} on the analysis scale"
+    reasons = []
+    if rows["knha"].tau2 == 0:
+        reasons.append("tau2 is 0")
+    if knha < plain:
+        reasons.append(f"the Knapp-Hartung interval is narrower than Wald's ({widths})")
+    if not reasons and rows["knha"].k < FEW:
+        reasons.append(few)
+    if not reasons:
+        return "knha", []
+    why = " and ".join(reasons)
+    if not floor:
+        return "knha", [f"Knapp-Hartung interval not floored, as configured, although {why}"]
+    return "adhoc", [
+        f"floored Knapp-Hartung interval (factor 1 instead of {s2w:.6g}, "
+        f"width {adhoc:.6g}): {why}"
+    ]
+
+
+def _random_headline(
+    rows: Mapping[str, Estimate], s2w: float, spec: ModelSpec
+) -> tuple[str, list[str]]:
+    """The test of the headline of a random-effects model, and the notes that it takes."""
+    k = rows["z"].k
+    if k == 2:
+        notes = ["k = 2: two studies cannot tell the variance between studies", POPULATION]
+        if spec.test != "z":
+            notes.append(f"{NOT_FOR_TWO[spec.test]} is not used as headline: z instead")
+        return "z", [*notes, f"no prediction interval below {FEWEST_FOR_PREDICTION} studies"]
+    test, notes = spec.test, []
+    if spec.test == "knha":
+        test, notes = _floored(rows, s2w, spec.floor)
+    if rows["z"].tau2 == 0:
+        notes.append("the prediction interval shows no spread between studies: tau2 is 0")
+    if k < FEW:
+        notes.append(f"prediction interval unstable below {FEW} studies")
+    return test, notes
+
+
+NOT_FOR_TWO = {
+    "knha": "Knapp-Hartung (t with 1 df)",
+    "adhoc": "Knapp-Hartung (t with 1 df)",
+    "t": "t with 1 df",
+    "hybrid_wald": "Knapp-Hartung (t with 1 df)",
+    "hybrid_common": "Knapp-Hartung (t with 1 df)",
+    "kr": "Kenward-Roger",
+    "hc": "Henmi-Copas",
+    "uwls": "the multiplicative model (t with 1 df)",
+}
+
+
+def tau2_of(method: str, yi: Floats, vi: Floats, spec: ModelSpec) -> Tau2:
+    """Tau2 of effects and variances (k,) by `method`, with the options of `spec`."""
+    if method == FIXED:
+        return Tau2(
+            float(spec.tau2 or 0.0), notes=(f"tau2 fixed at {spec.tau2:g}, not estimated",)
+        )
+    weights = genq_weights(spec.weights, vi) if method.startswith("GENQ") else None
+    return estimate_tau2(method, yi, vi, weights=weights)
+
+
+def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    """Every row of the inverse-variance models for the pooled rows of `effects`, k > 1.
+
+    One row is the common effect (z); then come the default tau2 estimators and the chosen one,
+    each with three tests: z (Wald), knha (Knapp & Hartung 2003, doi:10.1002/sim.1482: t with k
+    - 1 degrees of freedom, variance times s2w, the weighted mean square of the residuals) and
+    adhoc (times max(1, s2w); Röver et al. 2015, doi:10.1186/s12874-015-0091-1). A further test
+    gives a row for the chosen estimator.
+
+    The headline is the chosen estimator and test, but for k = 2 with test z, and for
+    Knapp-Hartung (unless `floor` is off) with its floored version where s2w is below 1 and tau2
+    is 0, the interval narrower than Wald's, or k below 5.
+
+    Raises
+    ------
+    ValueError
+        An included row without finite effect or positive finite variance.
+    OverflowError
+        Effects or variances too far apart.
+    """
+    yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
+    data = _Data(yi, vi, sample(yi, vi), MEASURES[effects.measure].null, spec)
+    methods = dict.fromkeys([spec.method, *DEFAULT_TAU2])
+    tau2s = {method: tau2_of(method, yi, vi, spec) for method in methods}
+    rows = {("IV", "z"): _basic(data, _mean(data.sample, 0.0), "IV", "z", Tau2(0.0))}
+    means = {method: _mean(data.sample, tau2s[method].value) for method in methods}
+    for method in [*DEFAULT_TAU2, *(m for m in methods if m not in DEFAULT_TAU2)]:
+        for test in BASIC_TESTS:
+            rows[method, test] = _basic(data, means[method], method, test, tau2s[method])
+    if spec.test not in BASIC_TESTS:
+        rows[spec.method, spec.test] = _other(data, means[spec.method], tau2s[spec.method])
+
+    spread = heterogeneity(yi, vi, tau2s, spec.level)
+    if spec.effects == "common":
+        chosen, why = ("IV", "z"), [POPULATION] if yi.size == 2 else []
+    else:
+        tests = {test: rows[spec.method, test] for test in BASIC_TESTS}
+        test, why = _random_headline(tests, means[spec.method].s2w, spec)
+        chosen = (spec.method, test)
+        if spec.prediction == BOOTSTRAP:
+            rows[chosen] = _bootstrapped(data, rows[chosen])
+        why += [note for note in spread[0].notes if note not in rows[chosen].notes]
+    rows[chosen] = replace(rows[chosen], notes=(*why, *rows[chosen].notes))
+    tau2 = 0.0 if spec.effects == "common" else rows[chosen].tau2
+    return Rows(
+        estimates=tuple(rows.values()),
+        chosen=list(rows).index(chosen),
+        heterogeneity=spread,
+        weights=_weights(effects, data.sample, tau2),
+    )
+
+
+def _weights(effects: EffectSizes, data: Sample, tau2: float) -> Floats:
+    """Per cent, one per row; nan where a row is not pooled."""
+    # In the unit of the data's own scale, so that neither tiny nor huge variances overflow.
+    vi = effects.vi[effects.pooled]
+    wi = 1 / (np.ldexp(vi, -2 * data.exponent) + math.ldexp(tau2, -2 * data.exponent))
+    weights = np.full(len(effects.included), NAN)
+    weights[effects.pooled] = 100 * (wi / total(wi))
+    return weights
