@@ -248,7 +248,7 @@ def problem(yi: Floats, vi: Floats, x: Floats | None = None) -> Problem:
             f"effects or standard errors are more than {WIDEST:g} times the smallest standard "
             "error apart: look for a mistyped number or unit"
         )
-    bases = (_first(yi),) if normal is None else tuple(_bases(yi, vi, normal))
+    bases = (_single(yi, 0),) if normal is None else tuple(_bases(yi, vi, normal))
     return Problem(yi, vi, order, shift, exponent, normal, back, bases)
 
 
@@ -266,10 +266,12 @@ def _design(x: Floats, k: int) -> Floats:
     return x
 
 
-def _first(yi: Floats) -> Basis:
-    """The basis of a model with an intercept only, whatever tau2: the most precise study."""
+def _single(yi: Floats, place: int) -> Basis:
+    """The study at `place` as the basis of a model with an intercept only."""
     places = np.arange(yi.size)
-    return Basis(0.0, places[:1], places[1:], np.ones((yi.size - 1, 1)), yi[1:] - yi[0])
+    outside = np.delete(places, place)
+    c = np.ones((yi.size - 1, 1))
+    return Basis(0.0, places[place : place + 1], outside, c, yi[outside] - yi[place])
 
 
 def _ratio(v_over: Floats, v_under: Floats, tau2: float) -> Floats:
@@ -346,27 +348,30 @@ def at(data: Problem, scaled: float) -> Weighted:
 
 def weigh(data: Problem, wi: Floats) -> Weighted:
     """Fit with any positive weights, (k,), in the order of the problem and its unit."""
-    x = np.ones((data.k, 1)) if data.x is None else data.x
-    basis = _basis(data.yi, x, wi)
+    if data.x is None:
+        return _intercept(data, wi, _single(data.yi, int(np.argmax(wi))))
+    basis = _basis(data.yi, data.x, wi)
     m = basis.c * np.sqrt(wi[basis.outside, np.newaxis] / wi[basis.inside])
     return _fit(data, wi, basis, m)
 
 
 def _intercept(data: Problem, wi: Floats, basis: Basis) -> Weighted:
     """`_fit` for an intercept only, in correctly rounded sums."""
-    whole, others = total(wi), total(wi[1:])
-    mean = total(wi * data.yi) / whole
-    # Only the first, most precise study can outweigh all others and lose digits.
+    heaviest = int(basis.inside[0])
+    origin = data.yi[heaviest]
+    whole, others = total(wi), total(wi[basis.outside])
+    mean = total(wi * (data.yi - origin)) / whole
+    # Only the heaviest study can outweigh all others and lose digits.
     rest = whole - wi
-    rest[0] = others
+    rest[heaviest] = others
     return Weighted(
         wi=wi,
-        ri=data.yi - mean,
+        ri=(data.yi - origin) - mean,
         free=rest / whole,
         basis=basis,
         fitted=np.array([mean]),
-        m=np.sqrt(wi[1:] / wi[0])[:, np.newaxis],
-        g=np.array([[wi[0] / whole]]),
+        m=np.sqrt(wi[basis.outside] / wi[heaviest])[:, np.newaxis],
+        g=np.array([[wi[heaviest] / whole]]),
     )
 
 
@@ -422,6 +427,66 @@ def height(data: Problem, scaled: float, *, restricted: bool) -> float:
             terms.append(log_determinants(data, fit))
     terms += [df * math.log(2 * math.pi), 2 * df * data.exponent * math.log(2)]
     return -math.fsum(terms) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Functions of tau2 on a grid, each of shape (T,), in the unit of the problem.
+
+    Attributes
+    ----------
+    tau2 : the grid, ascending.
+    yppy : y'PPy.
+    penalty : trace of P (restricted) or of W; both fall in tau2, as y'PPy does.
+    height : (restricted) log-likelihood, but for a constant.
+    """
+
+    tau2: Floats
+    yppy: Floats
+    penalty: Floats
+    height: Floats
+
+
+def curve(data: Problem, tau2: Floats, *, restricted: bool) -> Curve:
+    """The profile (restricted) likelihood at many values of tau2 at once."""
+    rows = max(1, BLOCK // (data.k * data.p))
+    starts = np.searchsorted(tau2, [basis.start for basis in data.bases]).tolist()
+    parts = [
+        _curve(data, basis, tau2[at : min(at + rows, end)], restricted)
+        for basis, start, end in zip(data.bases, starts, [*starts[1:], tau2.size], strict=True)
+        for at in range(start, end, rows)
+    ]
+    return Curve(tau2, *np.concatenate(parts, axis=1))
+
+
+def _curve(data: Problem, basis: Basis, tau2: Floats, restricted: bool) -> Floats:
+    """Rows yppy, penalty and height of `Curve`."""
+    inside, outside = basis.inside, basis.outside
+    variance = data.vi + tau2[:, np.newaxis]
+    wi = 1 / variance
+    root_b, root_n = np.sqrt(wi[:, np.newaxis, inside]), np.sqrt(wi[:, outside, np.newaxis])
+    m = root_n * basis.c / root_b
+    u = root_n * basis.d[:, np.newaxis]
+    turned = m.transpose(0, 2, 1)
+    square = turned @ m
+    grown = np.eye(data.p) + square
+    g = np.linalg.inv(grown)
+    moved = g @ (turned @ u)
+    e_n = (u - m @ moved)[..., 0]
+    e_b = moved[..., 0]
+    yppy = (wi[:, outside] * e_n**2).sum(axis=1) + (wi[:, inside] * e_b**2).sum(axis=1)
+    q = (e_n**2).sum(axis=1) + (e_b**2).sum(axis=1)
+    height = np.log(variance).sum(axis=1) + q
+    if restricted:
+        hat = ((m @ g) * m).sum(axis=2)
+        corner = np.diagonal(g @ square, axis1=1, axis2=2)
+        penalty = (wi[:, outside] * (1 - hat)).sum(axis=1) + (wi[:, inside] * corner).sum(
+            axis=1
+        )
+        height += np.linalg.slogdet(grown)[1] + np.log(wi[:, inside]).sum(axis=1)
+    else:
+        penalty = wi.sum(axis=1)
+    return np.array([yppy, penalty, -height / 2])
 
 
 def _checked(data: Problem, tau2: float) -> float:
