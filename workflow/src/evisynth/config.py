@@ -16,6 +16,7 @@ from evisynth.menus import (
     ROBUST,
     STRUCTURES,
     TAU2,
+    TAU2_GIVEN,
     TESTS,
     WEIGHTS,
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     PresetName = str
 else:  # the menus say which words are allowed
     Measure = Literal[tuple(MEASURES)]
-    Method = Literal[(*TAU2, "fixed")]
+    Method = Literal[(*TAU2, *TAU2_GIVEN)]
     Test = Literal[tuple(TESTS)]
     Prediction = Literal[tuple(PREDICTION)]
     Plot = Literal[tuple(PLOTS)]

@@ -1,29 +1,20 @@
 """Inverse variance: every tau2 estimator and test of one analysis, and rules for few studies."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
+from evisynth.linear import Problem, at, problem, total
 from evisynth.measures import MEASURES
 from evisynth.models import intervals
 from evisynth.models.prediction import bootstrap_interval
 from evisynth.records import EffectSizes, Estimate, Floats, Rows
 from evisynth.specification import FIXED, ModelSpec
-from evisynth.tau2 import (
-    DEFAULT_TAU2,
-    Sample,
-    Tau2,
-    estimate_tau2,
-    generalised_q,
-    genq_weights,
-    sample,
-    total,
-    weighted_mean,
-)
+from evisynth.tau2 import DEFAULT_TAU2, WEIGHTED, Tau2, estimate
 
 NAN = math.nan
 # Fewest studies with a prediction interval: HTS and HK-PR spend two degrees of freedom.
@@ -62,13 +53,12 @@ class _Mean:
     s2w: float
 
 
-def _mean(data: Sample, tau2: float) -> _Mean:
-    scaled = math.ldexp(tau2, -2 * data.exponent)
-    se = math.sqrt(1 / total(1 / (data.vi + scaled)))
+def _mean(data: Problem, tau2: float) -> _Mean:
+    fit = at(data, data.scaled(tau2))
     return _Mean(
-        estimate=data.shift + math.ldexp(weighted_mean(data, scaled), data.exponent),
-        se=math.ldexp(se, data.exponent),
-        s2w=generalised_q(data, scaled) / (data.k - 1),
+        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
+        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
+        s2w=fit.q / (data.k - 1),
     )
 
 
@@ -95,14 +85,14 @@ class _Data:
 
     yi: Floats
     vi: Floats
-    sample: Sample
+    problem: Problem
     null: float | None
     spec: ModelSpec
 
 
 def _basic(data: _Data, mean: _Mean, method: str, test: str, tau2: Tau2) -> Estimate:
     """One row: the mean with one of the basic tests."""
-    random, spec, k = method != "IV", data.spec, data.sample.k
+    random, spec, k = method != "IV", data.spec, data.problem.k
     factor = {"z": 1.0, "knha": mean.s2w, "adhoc": max(1.0, mean.s2w)}[test]
     notes = tau2.notes
     se = mean.se * math.sqrt(factor)
@@ -240,14 +230,20 @@ NOT_FOR_TWO = {
 }
 
 
+GENQ: dict[str, Callable[[Floats], Floats]] = {
+    "inverse_variance": lambda vi: 1 / vi,
+    "inverse_se": lambda vi: 1 / np.sqrt(vi),
+    "equal": np.ones_like,
+}
+"""Weights of the generalised Q estimators, from variances (k,)."""
+
+
 def tau2_of(method: str, yi: Floats, vi: Floats, spec: ModelSpec) -> Tau2:
     """Tau2 of effects and variances (k,) by `method`, with the options of `spec`."""
     if method == FIXED:
-        return Tau2(
-            float(spec.tau2 or 0.0), notes=(f"tau2 fixed at {spec.tau2:g}, not estimated",)
-        )
-    weights = genq_weights(spec.weights, vi) if method.startswith("GENQ") else None
-    return estimate_tau2(method, yi, vi, weights=weights)
+        return estimate(method, yi, vi, tau2=spec.tau2)
+    weights = GENQ[spec.weights](vi) if method in WEIGHTED else None
+    return estimate(method, yi, vi, weights=weights)
 
 
 def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -271,11 +267,11 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         Effects or variances too far apart.
     """
     yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
-    data = _Data(yi, vi, sample(yi, vi), MEASURES[effects.measure].null, spec)
+    data = _Data(yi, vi, problem(yi, vi), MEASURES[effects.measure].null, spec)
     methods = dict.fromkeys([spec.method, *DEFAULT_TAU2])
     tau2s = {method: tau2_of(method, yi, vi, spec) for method in methods}
-    rows = {("IV", "z"): _basic(data, _mean(data.sample, 0.0), "IV", "z", Tau2(0.0))}
-    means = {method: _mean(data.sample, tau2s[method].value) for method in methods}
+    rows = {("IV", "z"): _basic(data, _mean(data.problem, 0.0), "IV", "z", Tau2(0.0))}
+    means = {method: _mean(data.problem, tau2s[method].value) for method in methods}
     for method in [*DEFAULT_TAU2, *(m for m in methods if m not in DEFAULT_TAU2)]:
         for test in BASIC_TESTS:
             rows[method, test] = _basic(data, means[method], method, test, tau2s[method])
@@ -298,11 +294,11 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         estimates=tuple(rows.values()),
         chosen=list(rows).index(chosen),
         heterogeneity=spread,
-        weights=_weights(effects, data.sample, tau2),
+        weights=_weights(effects, data.problem, tau2),
     )
 
 
-def _weights(effects: EffectSizes, data: Sample, tau2: float) -> Floats:
+def _weights(effects: EffectSizes, data: Problem, tau2: float) -> Floats:
     """Per cent, one per row; nan where a row is not pooled."""
     # In the unit of the data's own scale, so that neither tiny nor huge variances overflow.
     vi = effects.vi[effects.pooled]

@@ -24,6 +24,19 @@ TAU2: dict[str, str] = {
     "PM": "Paule & Mandel (1982)",
     "ML": "maximum likelihood",
     "REML": "restricted maximum likelihood",
+    "HS": "Hunter & Schmidt (2004)",
+    "HSk": "Hunter & Schmidt with the small-sample factor of Brannick et al. (2019)",
+    "SJ": "Sidik & Jonkman (2005)",
+    "EB": "empirical Bayes (Morris 1983); the same equation as Paule & Mandel's",
+    "PMM": "median-unbiased Paule & Mandel (Viechtbauer 2021)",
+    "DLIT": "DerSimonian & Laird iterated; its only fixed point is Paule & Mandel's",
+}
+
+# Estimators of tau2 that need a number besides their name.
+TAU2_GIVEN: dict[str, str] = {
+    "GENQ": "generalised Q with given weights (DerSimonian & Kacker 2007)",
+    "GENQM": "median-unbiased generalised Q with given weights (Jackson 2013)",
+    "fixed": "tau2 is given",
 }
 
 TESTS: dict[str, str] = {
@@ -118,12 +131,15 @@ ROBUST: dict[str, str] = {
 
 INTERVALS: dict[str, str] = {
     "QP": "Q-profile (Viechtbauer 2007)",
-    "PL-ML": "profile likelihood (Hardy & Thompson 1996)",
     "PL-REML": "profile restricted likelihood",
-    "J": "generalised Q, weights 1/sei (Jackson 2013)",
+    "PL-ML": "profile likelihood (Hardy & Thompson 1996)",
     "BJ": "generalised Q, weights 1/vi (Biggerstaff & Jackson 2008)",
+    "J": "generalised Q, weights 1/sei (Jackson 2013)",
+    "J1": "generalised Q, equal weights (Jackson 2013)",
+    "BT": "Biggerstaff & Tweedie (1997), gamma approximation to Q",
     "SJ": "Sidik & Jonkman (2005)",
-    "Wald": "normal, from the standard error of the REML estimate",
+    "WALD-REML": "normal, from the standard error of the REML estimate",
+    "WALD-ML": "normal, from the standard error of the ML estimate",
 }
 
 WEIGHTS: dict[str, str] = {

@@ -12,6 +12,7 @@ from evisynth.menus import (
     ROBUST,
     STRUCTURES,
     TAU2,
+    TAU2_GIVEN,
     TESTS,
     WEIGHTS,
 )
@@ -101,7 +102,7 @@ def check(measure: str, spec: ModelSpec) -> None:
     menus = {
         "effects": ("random", "common"),
         "family": FAMILIES,
-        "method": (*TAU2, FIXED),
+        "method": (*TAU2, *TAU2_GIVEN),
         "test": TESTS,
         "prediction": PREDICTION,
         "glmm": GLMM,
