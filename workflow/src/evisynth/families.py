@@ -5,12 +5,13 @@ Models are imported where they are fitted: a job that needs none of them does no
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evisynth.inverse_variance import inverse_variance, prediction_half_width, tau2_of
+from evisynth.inverse_variance import inverse_variance
 from evisynth.measures import MEASURES
 from evisynth.records import (
     Component,
@@ -22,6 +23,17 @@ from evisynth.records import (
     Shrunk,
 )
 from evisynth.specification import ModelSpec
+
+if TYPE_CHECKING:
+    from evisynth.models.covariance import Blocks
+    from evisynth.models.mantel_haenszel import MantelHaenszel
+    from evisynth.models.multilevel import MultilevelFit
+    from evisynth.models.peto import Peto
+
+
+class NotEstimable(ValueError):
+    """A model that these rows cannot answer; the words say why."""
+
 
 NAN = math.nan
 EFFECT = "effect"
@@ -173,7 +185,7 @@ def _multilevel(effects: EffectSizes, spec: ModelSpec) -> Rows:
 
 
 def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) -> Rows:
-    from evisynth.models.multilevel import estimate_row, fit, nested, random_effects, structured
+    from evisynth.models.multilevel import estimate_row, fit, nested, structured
 
     asked, used = spec.dependence, effects.pooled
     yi = effects.yi[used]
@@ -237,3 +249,184 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
         components=components,
         notes=(*found.notes, *notes),
     )
+
+
+def _robust(
+    rows: tuple[Estimate, ...],
+    found: "MultilevelFit",
+    yi: Floats,
+    x: Floats,
+    cluster: list[Hashable],
+    spec: ModelSpec,
+) -> tuple[Estimate, ...]:
+    """The same estimates with cluster-robust standard errors."""
+    from evisynth.models.robust import robust
+
+    name = spec.dependence.robust
+    sandwich = robust(
+        yi,
+        found.marginal,
+        cluster,
+        x,
+        kind=name.removesuffix("-identity"),
+        target="identity" if name.endswith("-identity") else "working",
+        level=spec.level,
+    )
+    return tuple(
+        replace(
+            row,
+            test=name,
+            se=float(sandwich.se[i]),
+            df=float(sandwich.df[i]),
+            statistic=float(sandwich.statistic[i]),
+            p=float(sandwich.p_values[i]),
+            ci_low=float(sandwich.ci_low[i]),
+            ci_high=float(sandwich.ci_high[i]),
+            pi_low=NAN,
+            pi_high=NAN,
+            notes=(*row.notes, *sandwich.notes),
+        )
+        for i, row in enumerate(rows)
+    )
+
+
+def _sampling_covariance(
+    effects: EffectSizes, spec: ModelSpec, rho: float | None
+) -> "tuple[Blocks, tuple[str, ...]]":
+    """Covariance of the sampling errors of the pooled rows, and what it was made from."""
+    from evisynth.models.covariance import (
+        constant_correlation,
+        diagonal,
+        patient_overlap,
+        shared_control,
+    )
+
+    asked, used = spec.dependence, effects.pooled
+    vi = effects.vi[used]
+    sources = [name for name in ("rho", "shared_arm", "shared") if getattr(asked, name)]
+    if len(sources) > 1:
+        raise NotEstimable(
+            "covariances of sampling errors come from one of rho, shared_arm and overlaps, "
+            f"not from {' and '.join(sources)}"
+        )
+    if asked.shared_arm:
+        raw = {name: values[used] for name, values in effects.raw.items()}
+        raw |= _counts(effects, FOURFOLD)
+        labels = _columns(effects, asked.shared_arm)
+        note = "covariances from shared control groups"
+        return (
+            shared_control(effects.measure, vi, labels, raw, yi=effects.yi[used]),
+            (note,),
+        )
+    if asked.shared:
+        studies = _columns(effects, "study")
+        pairs = {
+            (studies.index(one), studies.index(two)): most
+            for (one, two), most in asked.shared.items()
+            if one in studies and two in studies
+        }
+        note = f"covariances from the most patients that {len(pairs)} pairs of studies share"
+        return patient_overlap(vi, effects.ni[used], pairs), (note,)
+    if rho is None or rho == 0:
+        return diagonal(vi), ()
+    labels = _columns(effects, asked.within)
+    return constant_correlation(vi, labels, rho), (
+        f"sampling errors within {asked.within} have an assumed correlation of {rho:g}",
+    )
+
+
+def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    from evisynth.models.robust import rve
+
+    used, asked = effects.pooled, spec.dependence
+    rhos = dict.fromkeys([RHO if asked.rho is None else asked.rho, *asked.grid])
+    rows: list[Estimate] = []
+    notes: tuple[str, ...] = ()
+    for place, rho in enumerate(rhos):
+        found = rve(
+            effects.yi[used],
+            effects.vi[used],
+            _columns(effects, asked.levels[0] if asked.levels else "cluster"),
+            weights=spec.modelweights,
+            rho=rho,
+            level=spec.level,
+        )
+        fit = found.fit
+        null = MEASURES[effects.measure].null
+        rows.append(
+            Estimate(
+                model="rve",
+                method=spec.modelweights + (f" (rho = {rho:g})" if place else ""),
+                test="t",
+                k=fit.k,
+                estimate=float(fit.beta[0]),
+                se=float(fit.se[0]),
+                ci_low=float(fit.ci_low[0]),
+                ci_high=float(fit.ci_high[0]),
+                pi_low=NAN,
+                pi_high=NAN,
+                statistic=NAN if null is None else float(fit.statistic[0]),
+                df=float(fit.df[0]),
+                p=NAN if null is None else float(fit.p_values[0]),
+                tau2=found.tau2,
+                notes=(f"assumed correlation {rho:g}", *fit.notes, *found.notes),
+            )
+        )
+        notes = found.notes
+    return Rows(estimates=tuple(rows), notes=notes)
+
+
+def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    from evisynth.models.bayes import bayes, row
+    from evisynth.models.priors import named
+
+    used = effects.pooled
+    found = bayes(effects.yi[used], effects.vi[used], named(spec.prior), level=spec.level)
+    places = np.flatnonzero(used).tolist()
+    return Rows(
+        estimates=(replace(row(found), prediction="posterior"),),
+        shrunk=tuple(
+            Shrunk(place, found.prior, study.mean, study.sd, study.low, study.high)
+            for place, study in zip(places, found.studies, strict=True)
+        ),
+    )
+
+
+def _beta_binomial(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    raise NotImplementedError
+
+
+def _penalised(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    from evisynth.models.penalised import penalised_logistic
+
+    found = penalised_logistic(
+        **_counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects)
+    )
+    return Rows(estimates=(found.wald, found.profile), notes=found.notes)
+
+
+def _q_only(method: str, found: "MantelHaenszel | Peto") -> Heterogeneity:
+    """Heterogeneity around a common effect, where there is no tau2."""
+    return Heterogeneity(
+        method=method,
+        k=found.estimate.k,
+        q=found.q.statistic,
+        q_df=found.q.df,
+        q_p=found.q.p,
+        i2_q=found.i2,
+        h2=found.h2,
+        **dict.fromkeys("tau2 tau2_low tau2_high tau i2 i2_low i2_high".split(), NAN),
+    )
+
+
+FAMILIES: dict[str, Callable[[EffectSizes, ModelSpec], Rows]] = {
+    "IV": _of_inverse_variance,
+    "MH": _mantel_haenszel,
+    "PETO": _peto,
+    "GLMM": _glmm,
+    "BB": _beta_binomial,
+    "PLR": _penalised,
+    "MV": _multilevel,
+    "RVE": _robust_variance,
+    "BAYES": _bayesian,
+}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,16 @@ from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
 from evisynth.linear import Problem, at, problem, total
 from evisynth.measures import MEASURES
-from evisynth.models import intervals
-from evisynth.models.prediction import bootstrap_interval
+from evisynth.models.intervals import (
+    henmi_copas,
+    hybrid_common,
+    hybrid_wald,
+    iqwig6,
+    kenward_roger,
+    t_wald,
+    uwls,
+)
+from evisynth.models.prediction import nagashima
 from evisynth.records import EffectSizes, Estimate, Floats, Rows
 from evisynth.specification import FIXED, ModelSpec
 from evisynth.tau2 import DEFAULT_TAU2, WEIGHTED, Tau2, estimate
@@ -21,7 +30,7 @@ NAN = math.nan
 FEWEST_FOR_PREDICTION = 3
 POPULATION = "two studies: not a summary of a population of studies"
 BASIC_TESTS = ("z", "knha", "adhoc")
-BOOTSTRAP = "NNF"
+NAGASHIMA = ("NNF", "NNF-boot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ def prediction_half_width(
     ----------
     wald_se, own_se : standard error without and with the adjustment of the test of the row.
     """
-    if k < FEWEST_FOR_PREDICTION or flavour == BOOTSTRAP:
+    if k < FEWEST_FOR_PREDICTION or flavour in NAGASHIMA:
         return NAN
     chosen = PREDICTION[flavour]
     df = NAN if chosen.spent is None else k - chosen.spent
@@ -124,44 +133,49 @@ def _basic(data: _Data, mean: _Mean, method: str, test: str, tau2: Tau2) -> Esti
 def _other(data: _Data, mean: _Mean, tau2: Tau2) -> Estimate:
     """The row of a test that is shown only where it is asked for."""
     spec = data.spec
-    row = intervals.TESTS[spec.test](
-        data.yi,
-        data.vi,
-        tau2.value,
-        method=spec.method,
-        level=spec.level,
-        null=data.null,
-    )
-    own = row.se if math.isfinite(row.se) else mean.se
+    common: dict[str, Any] = {"level": spec.level, "null": data.null}
+    if spec.test in WITH_TAU2:
+        test = WITH_TAU2[spec.test]
+        row = test(data.yi, data.vi, tau2, method=spec.method, **common)
+    else:
+        row = WITHOUT_TAU2[spec.test](data.yi, data.vi, **common)
+    if spec.test == "kr" or row.model == "common":
+        return replace(row, prediction="KR" if spec.test == "kr" else "")
     half = prediction_half_width(
         spec.prediction,
         spec.level,
         row.k,
         wald_se=mean.se,
-        own_se=own,
-        tau2=tau2.value,
+        own_se=row.se,
+        tau2=row.tau2,
     )
-    if row.model != "random":
-        half = NAN
+    # Around the row's own estimate: that of Henmi and Copas is not the random-effects mean.
     return replace(
         row,
         pi_low=row.estimate - half,
         pi_high=row.estimate + half,
-        prediction=spec.prediction if row.model == "random" else "",
-        notes=(*row.notes, *tau2.notes) if row.model == "random" else row.notes,
+        prediction=spec.prediction,
     )
 
 
+WITH_TAU2 = {
+    "t": t_wald,
+    "hybrid_wald": hybrid_wald,
+    "hybrid_common": hybrid_common,
+    "iqwig6": iqwig6,
+}
+WITHOUT_TAU2 = {"kr": kenward_roger, "hc": henmi_copas, "uwls": uwls}
+
+
 def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
-    """The row with the prediction interval by bootstrap."""
-    if row.k < FEWEST_FOR_PREDICTION:
-        return row
-    found = bootstrap_interval(
+    """The row with Nagashima's prediction interval."""
+    spec = data.spec
+    found = nagashima(
         data.yi,
         data.vi,
-        level=data.spec.level,
-        replicates=data.spec.replicates,
-        seed=data.spec.seed,
+        level=spec.level,
+        seed=spec.seed if spec.prediction == "NNF-boot" else None,
+        replicates=spec.replicates,
     )
     return replace(
         row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes)
@@ -224,6 +238,7 @@ NOT_FOR_TWO = {
     "t": "t with 1 df",
     "hybrid_wald": "Knapp-Hartung (t with 1 df)",
     "hybrid_common": "Knapp-Hartung (t with 1 df)",
+    "iqwig6": "Knapp-Hartung (t with 1 df)",
     "kr": "Kenward-Roger",
     "hc": "Henmi-Copas",
     "uwls": "the multiplicative model (t with 1 df)",
@@ -285,11 +300,13 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         tests = {test: rows[spec.method, test] for test in BASIC_TESTS}
         test, why = _random_headline(tests, means[spec.method].s2w, spec)
         chosen = (spec.method, test)
-        if spec.prediction == BOOTSTRAP:
+        if spec.prediction in NAGASHIMA:
             rows[chosen] = _bootstrapped(data, rows[chosen])
         why += [note for note in spread[0].notes if note not in rows[chosen].notes]
     rows[chosen] = replace(rows[chosen], notes=(*why, *rows[chosen].notes))
-    tau2 = 0.0 if spec.effects == "common" else rows[chosen].tau2
+    # The multiplicative model and Henmi and Copas' weigh as for a common effect.
+    unweighted = spec.effects == "common" or chosen[1] in ("hc", "uwls")
+    tau2 = 0.0 if unweighted else rows[chosen].tau2
     return Rows(
         estimates=tuple(rows.values()),
         chosen=list(rows).index(chosen),

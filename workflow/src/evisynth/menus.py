@@ -43,6 +43,13 @@ TESTS: dict[str, str] = {
     "z": "Wald, normal distribution",
     "knha": "Knapp & Hartung (2003), t with k - 1 degrees of freedom",
     "adhoc": "Knapp & Hartung with its factor floored at 1 (never below Wald's standard error)",
+    "t": "Wald's standard error, t with k - 1 degrees of freedom",
+    "hybrid_wald": "the wider of Knapp & Hartung's and Wald's interval (Jackson et al. 2017)",
+    "hybrid_common": "the wider of Knapp & Hartung's and the common-effect interval",
+    "iqwig6": "Knapp & Hartung, floored where narrower than DerSimonian & Laird (IQWiG 6)",
+    "kr": "Kenward & Roger (Partlett & Riley 2017), with REML",
+    "hc": "Henmi & Copas (2010), with DL: centred at the common effect",
+    "uwls": "multiplicative model (Stanley & Doucouliagos 2015)",
 }
 
 PREDICTION: dict[str, str] = {
@@ -54,6 +61,8 @@ PREDICTION: dict[str, str] = {
         "t with k - 2 degrees of freedom, standard error of the confidence interval "
         "(Partlett & Riley 2017)"
     ),
+    "NNF": "confidence distribution of tau2, exact (Nagashima, Noma & Furukawa 2019)",
+    "NNF-boot": "the same by parametric bootstrap: `replicates`, `seed`",
 }
 
 PLOTS: dict[str, str] = {"forest": "forest plot"}

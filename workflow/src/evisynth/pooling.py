@@ -245,26 +245,48 @@ def _shrunk(effects: EffectSizes, chosen: Estimate, spec: ModelSpec) -> tuple[Sh
     """Best linear unbiased predictions under an inverse-variance headline."""
     if spec.family != "IV" or chosen.model != "random" or not math.isfinite(chosen.se):
         return ()
-    rows = np.flatnonzero(effects.pooled).tolist()
-    found = blup(
-        effects.yi[effects.pooled],
-        effects.vi[effects.pooled],
-        chosen,
-        level=spec.level,
-    )
+    used = effects.pooled
+    found = blup_of_mean(effects.yi[used], effects.vi[used], chosen, spec.level)
     return tuple(
-        Shrunk(row, chosen.method, *values) for row, values in zip(rows, found, strict=True)
+        Shrunk(row, chosen.method, *map(float, values))
+        for row, *values in zip(np.flatnonzero(used).tolist(), *found, strict=True)
     )
 
 
-def _beyond(
-    effects: EffectSizes, chosen: Estimate, spec: ModelSpec, thresholds: Sequence[float]
-) -> tuple[Beyond, ...]:
-    """Probabilities beyond thresholds of the display scale."""
-    forward = MEASURES[effects.measure].forward
+def _beyond(effects: EffectSizes, rows: Rows, thresholds: Sequence[float]) -> tuple[Beyond, ...]:
+    """Probabilities beyond thresholds of the display scale, on both sides."""
+    measure, chosen = MEASURES[effects.measure], rows.estimates[rows.chosen]
+    tau2_se = rows.heterogeneity[0].tau2_se if rows.heterogeneity else NAN
     found = []
     for threshold in thresholds:
-        found += beyond(effects, chosen, forward(threshold))
+        for side in ("above", "below"):
+            value = measure.forward(threshold)
+            share = beyond(
+                estimate=chosen.estimate,
+                tau2=chosen.tau2,
+                threshold=value,
+                side=side,
+                level=level,
+                se=chosen.se,
+                se_tau2=tau2_se,
+            )
+            new = beyond_new(
+                estimate=chosen.estimate,
+                se=chosen.se,
+                tau2=chosen.tau2,
+                df=chosen.df,
+                threshold=value,
+                side=side,
+            )
+            found += [
+                Beyond(
+                    threshold, side, method, p.probability, p.low, p.high, p.notes
+                )
+                for method, p in (
+                    ("share of true effects", share),
+                    ("next study", new),
+                )
+            ]
     return tuple(found)
 
 

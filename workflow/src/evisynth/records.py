@@ -213,12 +213,20 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Tau2Interval:
-    """An interval of tau2, square of the unit of yi; both ends nan where the set is empty."""
+    """An interval of tau2, square of the unit of yi; both ends nan where the set is empty.
+
+    `kind` is a key of `menus.INTERVALS`.
+    """
 
     kind: str
     low: float
     high: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no tau2 is compatible with the data."""
+        return math.isnan(self.high)
 
 
 @dataclass(frozen=True, slots=True)

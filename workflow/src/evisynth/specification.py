@@ -21,6 +21,10 @@ FIXED = "fixed"
 """Name of the method that takes tau2 as given."""
 
 
+METHOD_OF_TEST = {"kr": "REML", "hc": "DL"}
+"""Tests that stand on one estimator of tau2."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dependence:
     """Which rows are not independent, and how.
@@ -119,5 +123,8 @@ def check(measure: str, spec: ModelSpec) -> None:
     possible = FAMILY_MEASURES.get(spec.family)
     if possible and measure not in possible:
         raise ValueError(f"{spec.family} is for {', '.join(possible)}, not for {measure}")
+    wanted = METHOD_OF_TEST.get(spec.test)
+    if wanted and spec.family == "IV" and spec.method != wanted:
+        raise ValueError(f"the test {spec.test} is for the method {wanted}, not {spec.method}")
     if (spec.method == FIXED) != (spec.tau2 is not None):
         raise ValueError(f"tau2 is given with the method {FIXED}, and only with it")
