@@ -94,7 +94,7 @@ class Design:
     ----------
     formula : as given.
     x : of shape (k, p), one row per study that is kept.
-    names : one per column: ``intercept``, ``year``, ``setting[group]``, ``year:setting[group]``.
+    names : one per column: ``intercept``, ``year``, ``setting[group]``, ``year:setting[b]``.
     terms : in the order of their columns, the intercept first if there is one.
     kept : mask over the rows that were given; the others have an empty cell.
     variables : what the formula is made from.
@@ -214,8 +214,8 @@ def _transformed(
     if {":", "~"} & set(body):
         raise DesignError(f"formula {formula!r}: {text} may contain + - * / ^ only")
     # A column may be called like a word of Python: c0, c1, ... are not.
-    code = "".join(
-        "**" if token == "^" else f" c{columns.index(token)} " if column else token
+    code = " ".join(
+        "**" if token == "^" else f"c{columns.index(token)}" if column else token
         for token, column in zip(body, is_column, strict=True)
     )
     if function in FUNCTIONS:
@@ -421,7 +421,10 @@ def _records(columns: Mapping[str, NDArray[Any]], size: int) -> np.recarray[Any,
     """The columns in the one form that the library takes without pandas being made here."""
     # A formula without variables still needs a column to know how many rows there are.
     table = columns or {"v0": np.zeros(size)}
-    return np.rec.fromarrays([*table.values()], names=",".join(table))
+    records = np.recarray(size, dtype=[(name, values.dtype) for name, values in table.items()])
+    for name, values in table.items():
+        records[name] = values
+    return records
 
 
 def _matrix(spec: Any, columns: Mapping[str, NDArray[Any]], size: int) -> Floats:
@@ -583,6 +586,6 @@ def _dependencies(x: Floats, names: Sequence[str]) -> Iterator[str]:
         shares = scipy.linalg.solve_triangular(head, triangle[:rank, place])
         partners = [names[int(order[j])] for j in np.flatnonzero(np.abs(shares) > 1e-6)]
         yield (
-            f"column {names[int(order[place])]} is determined by {', '.join(sorted(partners))}: "
-            "leave one of them out"
+            f"column {names[int(order[place])]} is determined by {', '.join(sorted(partners))}"
+            ": leave one of them out"
         )
