@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc, gammainccinv, gammaincinv
 
+from evisynth.linear import at, problem
 from evisynth.records import Floats, Heterogeneity
-from evisynth.tau2 import Tau2, generalised_q, sample, tau2_at_q, trace_p
+from evisynth.tau2 import Tau2, tau2_at_q
 
 # Below this k, tau2 is too uncertain for I2 and prediction intervals to be relied on.
 FEW = 5
@@ -31,21 +32,21 @@ def cochran_q(yi: Floats, vi: Floats) -> float:
     """Cochran's Q (1954, doi:10.2307/3001666) of effects and variances of shape (k,).
 
     Without unit; chi-squared with k - 1 degrees of freedom if the studies share one effect.
-    Raises what `tau2.sample` raises.
+    Raises what `linear.problem` raises.
     """
-    return generalised_q(sample(yi, vi), 0.0)
+    return at(problem(yi, vi), 0.0).q
 
 
 def typical_vi(vi: Floats) -> float:
     """Typical sampling variance (Higgins & Thompson 2002, eq. 9; doi:10.1002/sim.1186).
 
-    Variances of shape (k,), k > 1; square of the unit of yi. Raises what `tau2.sample` raises,
+    Variances of shape (k,), k > 1; square of the unit of yi. Raises what `linear.problem` raises,
     and ValueError for k < 2.
     """
-    data = sample(np.zeros(np.shape(vi)), vi)
+    data = problem(np.zeros(np.shape(vi)), vi)
     if data.k < 2:
         raise ValueError("a typical variance needs at least two studies")
-    return math.ldexp((data.k - 1) / trace_p(data, 0.0), 2 * data.exponent)
+    return math.ldexp((data.k - 1) / at(data, 0.0).trace_p, 2 * data.exponent)
 
 
 def q_profile(yi: Floats, vi: Floats, level: float) -> QProfile:
@@ -54,14 +55,14 @@ def q_profile(yi: Floats, vi: Floats, level: float) -> QProfile:
     Effects and variances of shape (k,), k > 1; `level` as a fraction. The lower end is 0 where
     Q(0) is not above the upper quantile of chi-squared. Where Q(0) is below the lower quantile
     no tau2 qualifies: both ends are nan (metafor returns 0, 0). The search has no upper limit.
-    Raises what `tau2.sample` raises, and ValueError for k < 2.
+    Raises what `linear.problem` raises, and ValueError for k < 2.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k < 2:
         raise ValueError("a Q-profile interval needs at least two studies")
     shape, tail = (data.k - 1) / 2, (1 - level) / 2
     lower, upper = 2 * float(gammaincinv(shape, tail)), 2 * float(gammainccinv(shape, tail))
-    if generalised_q(data, 0.0) < lower:
+    if at(data, 0.0).q < lower:
         return QProfile(math.nan, math.nan)
     unit = 2 * data.exponent
     return QProfile(
