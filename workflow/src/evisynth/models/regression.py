@@ -14,7 +14,7 @@ from scipy.special import chdtrc, fdtrc
 
 from evisynth import linear, tau2
 from evisynth.inference import NAN, quantile, two_sided_p
-from evisynth.models.design import INTERCEPT, Design, DesignError
+from evisynth.models.design import INTERCEPT, Design, DesignError, Term, dependencies
 from evisynth.records import Floats
 
 TESTS = ("z", "t", "knha", "adhoc")
@@ -90,7 +90,8 @@ class RegressionFit:
 
     Attributes
     ----------
-    method : ``IV`` (no variance between studies), else the key of the tau2 estimator.
+    method : ``IV`` (no variance between studies), ``fixed`` (given tau2), else the key of the
+        tau2 estimator.
     test : ``z``, ``t``, ``knha`` or ``adhoc``.
     level : of all intervals, as a fraction.
     k, p : studies and coefficients.
@@ -210,8 +211,6 @@ def columns_as_design(x: Floats, names: Sequence[str]) -> Design:
     An intercept is a column of ones that is named ``intercept``. Predictions from such a design
     take rows, not covariates.
     """
-    from evisynth.models.design import Term, dependencies
-
     x = np.array(x, dtype=float)
     if x.ndim != 2 or x.shape[1] != len(names):
         raise ValueError(f"x of shape {x.shape} does not fit {len(names)} names of columns")
@@ -248,7 +247,7 @@ def _check(yi: Floats, vi: Floats, design: Design, test: str, level: float) -> N
         )
 
 
-def _constant(design: Design) -> Floats | None:
+def constant_of(design: Design) -> Floats | None:
     """Coefficients (p,) that make a constant of 1; None if the design holds none."""
     if design.intercept:
         return np.array([float(name == INTERCEPT) for name in design.names])
@@ -264,7 +263,7 @@ def combinations(
     """Values (m,) of the combinations `rows` (m, p) of coefficients, and their covariance.
 
     Computed from the fitted values of the basis studies rather than from the coefficients, so
-    that an intercept far from the data costs no digits. `constant` (p,): see `_constant`.
+    that an intercept far from the data costs no digits. `constant` (p,): see `constant_of`.
     """
     fit = linear.at(data, data.scaled(tau2))
     inside = fit.basis.inside
@@ -274,12 +273,11 @@ def combinations(
     level = 0.0 if constant is None else data.shift * (rows @ constant)
     half = take / np.sqrt(fit.wi[inside])
     covariance = np.ldexp(half @ fit.g @ half.T, 2 * data.exponent)
-    return take @ local + level, (covariance + covariance.T) / 2
+    values: Floats = take @ local + level
+    return values, (covariance + covariance.T) / 2
 
 
-def _tested(
-    name: str, estimate: float, se: float, df: float, level: float
-) -> Coefficient:
+def _tested(name: str, estimate: float, se: float, df: float, level: float) -> Coefficient:
     half = quantile(level, df) * se
     statistic = estimate / se if se > 0 else NAN
     return Coefficient(
@@ -297,7 +295,7 @@ def _tested(
 def _joint(
     name: str, names: tuple[str, ...], values: Floats, covariance: Floats, df2: float
 ) -> JointTest:
-    """b' V^-1 b, on m degrees of freedom, or divided by m and F distributed."""
+    """Statistic b' V^-1 b, on m degrees of freedom, or divided by m and F distributed."""
     m = len(names)
     se = np.sqrt(np.diag(covariance))
     if not (se > 0).all():
@@ -348,9 +346,7 @@ def _vifs(design: Design, covariance: Floats) -> tuple[Vif, ...]:
     return tuple(found)
 
 
-def _likelihood(
-    data: linear.Problem, method: str, value: float
-) -> Likelihood:
+def _likelihood(data: linear.Problem, method: str, value: float) -> Likelihood:
     """Criteria as in metafor: with REML the number of observations is k - p."""
     if method not in LIKELIHOODS:
         return Likelihood(NAN, 0, NAN, NAN, NAN)
@@ -417,7 +413,8 @@ def meta_regression(
     ----------
     yi, vi : effects and variances of shape (k,): those of the rows that `design` keeps.
     design : from `design.design`, (k, p).
-    method : ``IV`` for no variance between studies, else a key of `tau2.TAU2`.
+    method : ``IV`` for no variance between studies, else a key of `tau2.TAU2`; ``fixed`` in
+        the result if `fixed` is given.
     test : ``z`` Wald; ``t`` the same standard errors, t and F with k - p degrees of freedom;
         ``knha`` Knapp & Hartung (2003, doi:10.1002/sim.1482), variances times the weighted mean
         square of the residuals; ``adhoc`` the same, the factor at least 1.
@@ -441,9 +438,11 @@ def meta_regression(
     k, p = design.x.shape
     notes = list(design.notes)
     data = linear.problem(yi, vi, design.x)
-    constant = _constant(design)
+    constant = constant_of(design)
+    if fixed is not None:
+        method = "fixed"
     if method == "IV":
-        estimated = tau2.Tau2(0.0, se=NAN)
+        estimated = tau2.Tau2(0.0)
     else:
         estimated = tau2.estimate(method, yi, vi, design.x, tau2=fixed, weights=weights)
     notes += estimated.notes
@@ -512,9 +511,7 @@ def meta_regression(
         r2_raw=r2_raw,
         omnibus=joint("moderators" if btt is None else " + ".join(btt), places),
         terms=tuple(
-            joint(term.name, term.columns)
-            for term in design.terms
-            if term.name != INTERCEPT
+            joint(term.name, term.columns) for term in design.terms if term.name != INTERCEPT
         ),
         vif=_vifs(design, covariance) if factor > 0 else (),
         likelihood=_likelihood(data, method, value),
@@ -557,7 +554,7 @@ def contrasts(
 
 
 def _combined(fit: RegressionFit, rows: Floats) -> tuple[Floats, Floats]:
-    values, covariance = combinations(fit.problem, fit.tau2, rows, _constant(fit.design))
+    values, covariance = combinations(fit.problem, fit.tau2, rows, constant_of(fit.design))
     return values, covariance * fit.factor
 
 
@@ -619,12 +616,10 @@ def likelihood_ratio(full: RegressionFit, reduced: RegressionFit) -> LikelihoodR
     """
     if full.method != reduced.method or full.method not in ("ML", "IV"):
         raise DesignError(
-            "a likelihood ratio test of moderators needs two models with the method ML (or IV), "
-            f"not {full.method} and {reduced.method}"
+            "a likelihood ratio test of moderators needs two models with the method ML (or "
+            f"IV), not {full.method} and {reduced.method}"
         )
-    if not (
-        np.array_equal(full.yi, reduced.yi) and np.array_equal(full.vi, reduced.vi)
-    ):
+    if not (np.array_equal(full.yi, reduced.yi) and np.array_equal(full.vi, reduced.vi)):
         raise DesignError(
             "models fitted to different studies cannot be compared: give both the studies that "
             "have all moderators"
@@ -663,7 +658,7 @@ def _without(fit: RegressionFit, study: int) -> tuple[float, float, float, str]:
         if k == fit.p:
             return NAN, NAN, NAN, "no study is left to estimate tau2 from"
         value = tau2.estimate(fit.method, yi, vi, x).value
-    constant = _constant(replace(fit.design, x=x))
+    constant = constant_of(replace(fit.design, x=x))
     (mean,), ((variance,),) = combinations(data, value, row[np.newaxis], constant)
     if fit.test in ("knha", "adhoc"):
         if k == fit.p:
@@ -718,3 +713,13 @@ def residuals(fit: RegressionFit, labels: Sequence[str] | None = None) -> Residu
         weights=fit.weights,
         notes=tuple(notes),
     )
+
+
+def linear_predictor(fit: RegressionFit) -> Floats:
+    """Variances (k,) of the fitted means, with the factor of the test; nan where that is 0."""
+    weighted = linear.at(fit.problem, fit.problem.scaled(fit.tau2))
+    free = np.empty(fit.k)
+    free[fit.problem.order] = weighted.free
+    factor = fit.factor if fit.factor > 0 else NAN
+    variances: Floats = (1 - free) * (fit.vi + fit.tau2) * factor
+    return variances
