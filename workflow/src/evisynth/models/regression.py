@@ -181,7 +181,7 @@ class Residuals:
     pearson : raw divided by the root of vi + tau2.
     cholesky : pearson for these models, in which effects are independent.
     deleted, deleted_se, studentised : from the model without the study (Viechtbauer & Cheung
-        2010, doi:10.1002/jrsm.11).
+        2010, doi:10.1002/jrsm.11), with Wald's variance of its mean whatever the test.
     hat : leverages.
     weights : per cent.
     """
@@ -324,26 +324,33 @@ def _places(design: Design, btt: Sequence[str] | None) -> list[int]:
     return sorted({place for name in btt for place in known[name]})
 
 
-def _vifs(design: Design, covariance: Floats) -> tuple[Vif, ...]:
+def _vif(design: Design, covariance: Floats, name: str, columns: Sequence[int]) -> Vif:
     """Fox & Monette (1992, doi:10.1080/01621459.1992.10475190), the intercept left out."""
-    moderators = [j for j, name in enumerate(design.names) if name != INTERCEPT]
-    terms = [term for term in design.terms if term.name != INTERCEPT]
-    if len(terms) < 2:
-        return ()
+    moderators = [j for j, other in enumerate(design.names) if other != INTERCEPT]
+    others = [j for j in moderators if j not in columns]
     se = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(se, se)
 
     def log_determinant(places: Sequence[int]) -> float:
         return float(np.linalg.slogdet(correlation[np.ix_(places, places)])[1])
 
-    found = []
-    for term in terms:
-        others = [j for j in moderators if j not in term.columns]
-        height = log_determinant(term.columns) + log_determinant(others)
-        vif = math.exp(height - log_determinant(moderators))
-        m = len(term.columns)
-        found.append(Vif(term.name, m, vif, vif ** (1 / (2 * m))))
-    return tuple(found)
+    height = log_determinant(columns) + log_determinant(others) - log_determinant(moderators)
+    m, vif = len(columns), math.exp(height)
+    return Vif(name, m, vif, vif ** (1 / (2 * m)))
+
+
+def inflation(fit: RegressionFit, names: Sequence[str]) -> Vif:
+    """Variance inflation factor of some coefficients or terms, taken together.
+
+    Raises
+    ------
+    DesignError
+        Unknown names, the intercept, or residuals that are all zero.
+    """
+    places = _places(fit.design, names)
+    if INTERCEPT in names or fit.factor == 0:
+        raise DesignError("inflation is that of the variances of moderators, with residuals")
+    return _vif(fit.design, fit.covariance, " + ".join(names), places)
 
 
 def _likelihood(data: linear.Problem, method: str, value: float) -> Likelihood:
@@ -475,6 +482,7 @@ def meta_regression(
     shares = np.empty(k)
     shares[data.order] = 100 * wi / linear.total(wi)
     places = _places(design, btt)
+    terms = [term for term in design.terms if term.name != INTERCEPT]
 
     def joint(name: str, columns: Sequence[int]) -> JointTest:
         names = tuple(design.names[j] for j in columns)
@@ -510,10 +518,10 @@ def meta_regression(
         r2=max(0.0, r2_raw) if not math.isnan(r2_raw) else NAN,
         r2_raw=r2_raw,
         omnibus=joint("moderators" if btt is None else " + ".join(btt), places),
-        terms=tuple(
-            joint(term.name, term.columns) for term in design.terms if term.name != INTERCEPT
-        ),
-        vif=_vifs(design, covariance) if factor > 0 else (),
+        terms=tuple(joint(term.name, term.columns) for term in terms),
+        vif=tuple(_vif(design, covariance, t.name, t.columns) for t in terms)
+        if len(terms) > 1 and factor > 0
+        else (),
         likelihood=_likelihood(data, method, value),
         weights=shares,
         yi=yi,
@@ -660,11 +668,6 @@ def _without(fit: RegressionFit, study: int) -> tuple[float, float, float, str]:
         value = tau2.estimate(fit.method, yi, vi, x).value
     constant = constant_of(replace(fit.design, x=x))
     (mean,), ((variance,),) = combinations(data, value, row[np.newaxis], constant)
-    if fit.test in ("knha", "adhoc"):
-        if k == fit.p:
-            return NAN, NAN, NAN, "no residual is left"
-        s2w = linear.generalised_q(data, value) / (k - fit.p)
-        variance *= s2w if fit.test == "knha" else max(1.0, s2w)
     se = math.sqrt(fit.vi[study] + value + variance)
     return float(fit.yi[study] - mean), se, value, ""
 
