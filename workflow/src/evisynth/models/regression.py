@@ -181,7 +181,7 @@ class Residuals:
     pearson : raw divided by the root of vi + tau2.
     cholesky : pearson for these models, in which effects are independent.
     deleted, deleted_se, studentised : from the model without the study (Viechtbauer & Cheung
-        2010, doi:10.1002/jrsm.11), with Wald's variance of its mean whatever the test.
+        2010, doi:10.1002/jrsm.11), times the factor of the test.
     hat : leverages.
     weights : per cent.
     """
@@ -650,13 +650,13 @@ def likelihood_ratio(full: RegressionFit, reduced: RegressionFit) -> LikelihoodR
     )
 
 
-def _without(fit: RegressionFit, study: int) -> tuple[float, float, float, str]:
-    """Deleted residual of a study, its standard error, tau2 without it, and why if nan."""
+def _without(fit: RegressionFit, study: int) -> tuple[float, float, str]:
+    """Deleted residual of a study, its standard error, and why they are nan."""
     keep = np.arange(fit.k) != study
     x, row = fit.design.x[keep], fit.design.x[study]
     k = fit.k - 1
     if k < fit.p or linear.dependent_columns(x):
-        return NAN, NAN, NAN, "its moderators are not estimable without it"
+        return NAN, NAN, "its moderators are not estimable without it"
     yi, vi = fit.yi[keep], fit.vi[keep]
     data = linear.problem(yi, vi, x)
     value = 0.0
@@ -664,12 +664,20 @@ def _without(fit: RegressionFit, study: int) -> tuple[float, float, float, str]:
         value = fit.tau2
     elif fit.method != "IV":
         if k == fit.p:
-            return NAN, NAN, NAN, "no study is left to estimate tau2 from"
+            return NAN, NAN, "no study is left to estimate tau2 from"
         value = tau2.estimate(fit.method, yi, vi, x).value
     constant = constant_of(replace(fit.design, x=x))
     (mean,), ((variance,),) = combinations(data, value, row[np.newaxis], constant)
-    se = math.sqrt(fit.vi[study] + value + variance)
-    return float(fit.yi[study] - mean), se, value, ""
+    factor = 1.0
+    if fit.test in ("knha", "adhoc"):
+        if k == fit.p:
+            return NAN, NAN, "no residual is left to estimate the factor of the test from"
+        s2w = linear.generalised_q(data, value) / (k - fit.p)
+        factor = s2w if fit.test == "knha" else max(1.0, s2w)
+    if factor == 0:
+        return NAN, NAN, "the other studies fit exactly"
+    se = math.sqrt(factor * (fit.vi[study] + value + variance))
+    return float(fit.yi[study] - mean), se, ""
 
 
 def residuals(fit: RegressionFit, labels: Sequence[str] | None = None) -> Residuals:
@@ -694,7 +702,7 @@ def residuals(fit: RegressionFit, labels: Sequence[str] | None = None) -> Residu
     sure = free > 1e-13
     notes = [
         f"no deleted residual of {name}: {why}"
-        for name, (*_, why) in zip(names, deleted, strict=True)
+        for name, (_, _, why) in zip(names, deleted, strict=True)
         if why
     ]
     notes += [
