@@ -205,7 +205,7 @@ def _transformed(
         return Variable(text, (column,), function="factor")
     is_column = [
         _is_name(token) and not (token in FUNCTIONS and after == "(")
-        for token, after in zip(body, [*body[1:], ""], strict=True)
+        for token, after in zip(body, [*body, ""][1:], strict=True)
     ]
     names = [token for token, column in zip(body, is_column, strict=True) if column]
     columns = tuple(dict.fromkeys(_known(name, covariates, formula) for name in names))
