@@ -35,6 +35,8 @@ CHOSEN, TOLERATED = 1.5, 4.0
 # Numbers held at once by `curve`.
 BLOCK = 1_000_000
 
+Complexes = NDArray[np.complex128]
+
 
 @dataclass(frozen=True, slots=True)
 class Basis:
@@ -88,7 +90,7 @@ class Problem:
     @property
     def p(self) -> int:
         """Number of coefficients."""
-        return self.back.shape[0]
+        return len(self.back)
 
     @property
     def yi_range(self) -> float:
@@ -192,7 +194,7 @@ def dependent_columns(x: Floats) -> tuple[int, ...]:
 
 
 def _normalised(x: Floats) -> tuple[Floats, Floats]:
-    """Centred and scaled columns, and the matrix that takes their coefficients to those of x."""
+    """Centred and scaled columns, and what takes their coefficients to those of x."""
     p = x.shape[1]
     constant = [j for j in range(p) if x[0, j] != 0 and (x[:, j] == x[0, j]).all()]
     origin = np.zeros(p)
@@ -305,7 +307,7 @@ def _chosen(rows: Floats) -> NDArray[np.intp]:
 def _basis(yi: Floats, x: Floats, wi: Floats, start: float = 0.0) -> Basis:
     inside = _chosen(np.sqrt(wi / wi.max())[:, np.newaxis] * x)
     outside = np.setdiff1d(np.arange(yi.size), inside)
-    c = np.linalg.solve(x[inside].T, x[outside].T).T
+    c = np.asarray(np.linalg.solve(x[inside].T, x[outside].T).T, dtype=np.float64)
     return Basis(start, inside, outside, c, yi[outside] - c @ yi[inside])
 
 
@@ -370,7 +372,7 @@ def _intercept(data: Problem, wi: Floats, basis: Basis) -> Weighted:
         free=rest / whole,
         basis=basis,
         fitted=np.array([mean]),
-        m=np.sqrt(wi[basis.outside] / wi[heaviest])[:, np.newaxis],
+        m=np.sqrt(wi[basis.outside, np.newaxis] / wi[heaviest]),
         g=np.array([[wi[heaviest] / whole]]),
     )
 
@@ -378,7 +380,7 @@ def _intercept(data: Problem, wi: Floats, basis: Basis) -> Weighted:
 def _fit(data: Problem, wi: Floats, basis: Basis, m: Floats) -> Weighted:
     inside, outside = basis.inside, basis.outside
     square = m.T @ m
-    g = np.linalg.inv(np.eye(data.p) + square)
+    g = np.asarray(np.linalg.inv(np.eye(data.p) + square), dtype=np.float64)
     root_b, root_n = np.sqrt(wi[inside]), np.sqrt(wi[outside])
     u = root_n * basis.d
     moved = g @ (m.T @ u)
@@ -392,10 +394,7 @@ def solution(data: Problem, fit: Weighted) -> Coefficients:
     """Coefficients of the caller's columns, in his unit; covariance of inverse variances."""
     inside = fit.basis.inside
     root = np.sqrt(fit.wi[inside])
-    if data.x is None:
-        rows = np.ones((1, 1))
-    else:
-        rows = data.x[inside]
+    rows = np.ones((1, 1)) if data.x is None else data.x[inside]
     take = data.back @ np.linalg.inv(rows)
     values = np.ldexp(data.yi[inside] + fit.fitted, data.exponent) + data.shift
     half = take / root

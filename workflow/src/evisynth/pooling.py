@@ -9,8 +9,8 @@ import numpy as np
 
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
-from evisynth.measures import MEASURES, corrections
 from evisynth.linear import Problem, at, problem, total
+from evisynth.measures import MEASURES, corrections
 from evisynth.menus import TESTS
 from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
 from evisynth.tau2 import PLAIN, Tau2, estimates, shown

@@ -14,6 +14,7 @@ from scipy.special import gammaincinv
 
 from evisynth import linear
 from evisynth.linear import Curve, Problem, Weighted, at, curve, height, problem, total, weigh
+from evisynth.quadratic import form, tails
 from evisynth.records import Floats
 
 NAN = math.nan
@@ -127,7 +128,10 @@ def hunter_schmidt(data: Problem) -> Tau2:
 
 
 def hunter_schmidt_k(data: Problem) -> Tau2:
-    """Hunter & Schmidt with the factor k / (k - p) (Brannick et al. 2019, doi:10.1002/jrsm.1361)."""
+    """Hunter & Schmidt with the factor k / (k - p) of Brannick et al. (2019).
+
+    doi:10.1002/jrsm.1361.
+    """
     fit = at(data, 0.0)
     whole, share = total(fit.wi), data.k / (data.k - data.p)
     return _moments(data, fit, (share * fit.q - data.k) / whole, whole / share, ())
@@ -178,9 +182,10 @@ def _at_q(data: Problem, q: float, name: str) -> Tau2:
 def iterated_dersimonian_laird(data: Problem) -> Tau2:
     """DerSimonian & Laird with the weights 1 / (vi + tau2) of its own result, truncated at 0.
 
-    The step from tau2 is (Q(tau2) - (k - p)) / tr(P), so that a fixed point above 0 has Q = k - p
-    and 0 is one where Q(0) is not above k - p: as Q falls, there is exactly one, the estimate of
-    Paule and Mandel. Iterations in other programs may circle around it.
+    The step from tau2 is (Q(tau2) - (k - p)) / tr(P), so that a fixed point above 0 has
+    Q = k - p, and 0 is one where Q(0) is not above k - p: as Q falls, there is exactly one, the
+    estimate of Paule and Mandel. Iterations in other programs may circle around it. The
+    standard error is that of the generalised method of moments with the final weights.
     """
     found = paule_mandel(data)
     fit = at(data, data.scaled(found.value))
@@ -196,13 +201,58 @@ def generalised(data: Problem, weights: Floats) -> Tau2:
     return _generalised(data, weights / weights.max())
 
 
+def median_unbiased_generalised(data: Problem, weights: Floats) -> Tau2:
+    """The tau2 at which the generalised Q is the median of its exact distribution.
+
+    After Jackson (2013, doi:10.1002/jrsm.1081). Positive `weights` as for `generalised`. 0
+    where Q is below the median even at tau2 = 0.
+    """
+    fit = weigh(data, weights / weights.max())
+    q = fit.q
+
+    def surplus(tau2: float) -> float:
+        return tails(form(fit, data.vi + tau2), q)[0] - 0.5
+
+    scaled = 0.0
+    if surplus(0.0) > 0:
+        scaled = falling_root(surplus, 0.0, above(surplus, 1.0))
+    notes = () if scaled else ("tau2 = 0: Q is not above the median of its distribution",)
+    return _moments(data, fit, scaled, fit.trace_p, notes)
+
+
+def above(function: Callable[[float], float], start: float) -> float:
+    """Power of 2 times `start` where a function that falls to below 0 is not positive."""
+    while function(start) > 0:
+        start *= 2
+    return start
+
+
 def _generalised(data: Problem, wi: Floats) -> Tau2:
     fit = weigh(data, wi)
     trace = fit.trace_p
     return _moments(data, fit, (fit.q - total(fit.wi * fit.free * data.vi)) / trace, trace, ())
 
 
-def _maxima(data: Problem, restricted: bool) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile of the (restricted) log-likelihood, in the unit of the problem.
+
+    Attributes
+    ----------
+    grid : from 0 to beyond the last maximum.
+    maxima : tau2 of each local maximum and its log-likelihood, ascending.
+    """
+
+    grid: Curve
+    maxima: dict[float, float]
+
+    @property
+    def best(self) -> float:
+        """Where the likelihood is highest."""
+        return max(self.maxima, key=lambda tau2: (self.maxima[tau2], tau2))
+
+
+def profile(data: Problem, *, restricted: bool) -> Profile:
     """Local maxima of the profile likelihood on [0, inf), in the unit of `data`.
 
     Above: with K an orthonormal basis of the contrasts and l the eigenvalues of K'VK + tau2,
@@ -218,8 +268,8 @@ def _maxima(data: Problem, restricted: bool) -> list[float]:
     top = data.yi_range**2 if data.x is None else residual_squares(data)
     cells = max(1, math.ceil(math.log1p(top / lowest) / STEP))
     grid = curve(data, lowest * np.expm1(STEP * np.arange(cells + 1)), restricted=restricted)
-    while (middles := _uncertain(grid, CERTAIN * data.k)).size:
-        grid = _merged(grid, curve(data, middles, restricted=restricted))
+    while (middles := uncertain(grid, grid.height.max() + CERTAIN * data.k)).size:
+        grid = merged(grid, curve(data, middles, restricted=restricted))
     rising = grid.yppy > grid.penalty
     maxima = [
         falling_root(
@@ -229,20 +279,23 @@ def _maxima(data: Problem, restricted: bool) -> list[float]:
         )
         for top in np.flatnonzero(rising[:-1] & ~rising[1:]).tolist()
     ]
-    return maxima if rising[0] else [0.0, *maxima]
+    if not rising[0]:
+        maxima = [0.0, *maxima]
+    return Profile(grid, {tau2: height(data, tau2, restricted=restricted) for tau2 in maxima})
 
 
-def _uncertain(grid: Curve, slack: float) -> Floats:
-    """Middles of the cells in which the likelihood may be higher than at all of the grid."""
+def uncertain(grid: Curve, level: float) -> Floats:
+    """Middles of the cells where the likelihood may exceed `level` though not at the ends."""
     low, high = grid.tau2[:-1], grid.tau2[1:]
     gain = np.maximum(0.0, grid.yppy[:-1] - grid.penalty[1:]) * (high - low) / 2
-    bound: Floats = np.maximum(grid.height[:-1] + gain, grid.height[1:])
-    middles = low + (high - low) / 2
-    open_cells = (bound > grid.height.max() + slack) & (low < middles) & (middles < high)
-    return middles[open_cells]
+    middles: Floats = low + (high - low) / 2
+    below = np.maximum(grid.height[:-1], grid.height[1:]) <= level
+    hidden = below & (grid.height[:-1] + gain > level) & (low < middles) & (middles < high)
+    return middles[hidden]
 
 
-def _merged(one: Curve, two: Curve) -> Curve:
+def merged(one: Curve, two: Curve) -> Curve:
+    """Both grids as one."""
     tau2 = np.concatenate([one.tau2, two.tau2])
     order = np.argsort(tau2)
     return Curve(
@@ -260,9 +313,8 @@ def _score(data: Problem, scaled: float, restricted: bool) -> float:
 
 
 def _likelihood(data: Problem, restricted: bool) -> Tau2:
-    maxima = _maxima(data, restricted)
-    heights = {tau2: height(data, tau2, restricted=restricted) for tau2 in maxima}
-    best = max(heights, key=lambda tau2: (heights[tau2], tau2))
+    found = profile(data, restricted=restricted)
+    heights, best = found.maxima, found.best
     back = {tau2: math.ldexp(tau2, 2 * data.exponent) for tau2 in heights}
     notes = []
     if best == 0:
@@ -317,7 +369,10 @@ PLAIN: dict[str, Estimator] = {
     "DLIT": iterated_dersimonian_laird,
 }
 # Estimators that need weights.
-WEIGHTED: dict[str, Callable[[Problem, Floats], Tau2]] = {"GENQ": generalised}
+WEIGHTED: dict[str, Callable[[Problem, Floats], Tau2]] = {
+    "GENQ": generalised,
+    "GENQM": median_unbiased_generalised,
+}
 TAU2 = (*PLAIN, *WEIGHTED)
 # Those that are shown whatever the chosen method.
 DEFAULT_TAU2 = ("DL", "HE", "PM", "ML", "REML")
