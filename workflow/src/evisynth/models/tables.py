@@ -54,12 +54,12 @@ class Tables:
     @property
     def one_outcome(self) -> Mask:
         """Studies without an event, or with events only, in both groups together."""
-        return (self.ai + self.ci == 0) | (self.bi + self.di == 0)
+        return (self.ai + self.ci <= 0) | (self.bi + self.di <= 0)
 
     @property
     def zero_cell(self) -> Mask:
         """Studies with a cell of 0."""
-        return (self.ai == 0) | (self.bi == 0) | (self.ci == 0) | (self.di == 0)
+        return (self.ai <= 0) | (self.bi <= 0) | (self.ci <= 0) | (self.di <= 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Rates:
     @property
     def one_outcome(self) -> Mask:
         """Studies without an event."""
-        return self.x1i + self.x2i == 0
+        return self.x1i + self.x2i <= 0
 
     @property
     def zero_cell(self) -> Mask:
         """Studies with a group without events."""
-        return (self.x1i == 0) | (self.x2i == 0)
+        return (self.x1i <= 0) | (self.x2i <= 0)
 
 
 @dataclass(frozen=True, slots=True)
