@@ -107,8 +107,8 @@ def peto(
     sum(O - E) / sum(V) with O = a, E = n1 (a + c) / N and the hypergeometric variance V = n1 n2
     (a + c) (b + d) / (N^2 (N - 1)); standard error 1 / sqrt(sum(V)) (Yusuf et al. 1985,
     doi:10.1016/s0033-0620(85)80003-7). No continuity correction. Valid for small effects, rare
-    events and groups of similar size (Greenland & Salvan 1990, doi:10.1002/sim.4780090303;
-    Bradburn et al. 2007, doi:10.1002/sim.2528): a note says where that is not so.
+    events and groups of similar size (Greenland & Salvan 1990, Stat Med 9, 247-252; Bradburn
+    et al. 2007, doi:10.1002/sim.2528): a note says where that is not so.
 
     Parameters
     ----------
