@@ -150,7 +150,7 @@ def test_sums_by_quadrature_lose_no_digits(limits, shift):
     close((1 / (shift + nodes.r) ** 2) @ nodes.weight, float(squares), 1e-12)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=tables(1, 15))
 def test_no_rho_and_mean_have_a_higher_likelihood(data):
     xi, ni = data[0], data[0] + data[1]
@@ -168,7 +168,7 @@ def test_no_rho_and_mean_have_a_higher_likelihood(data):
                 assert textbook(xi, ni, mean, rho) <= ours.log_likelihood + slack
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=tables(1, 15), seed=st.integers(0, 100))
 def test_order_groups_and_outcomes_only_change_signs(data, seed):
     ai, bi, ci, di = data
@@ -188,7 +188,7 @@ def test_order_groups_and_outcomes_only_change_signs(data, seed):
         close(turned.estimates[which].se, ours.estimates[which].se, 1e-6)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=tables(1, 15), level=st.floats(0.5, 0.999))
 def test_no_number_is_missing_without_a_note(data, level):
     for fit in (

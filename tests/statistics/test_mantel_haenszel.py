@@ -473,3 +473,32 @@ def test_five_thousand_studies():
     ai, ci = generator.binomial(n.astype(int), 0.05), generator.binomial(n.astype(int), 0.1)
     row = mantel_haenszel("OR", ai, n - ai, ci, n - ci).estimate
     assert abs(row.estimate - math.log(0.05 / 0.95 * 9)) < 4 * row.se
+
+
+@given(data=tables())
+def test_estimates_are_means_of_the_studies_with_the_weights(data):
+    ai, bi, ci, di = data
+    odds, difference = mantel_haenszel("OR", *data), mantel_haenszel("RD", *data)
+    risks = ai / (ai + bi) - ci / (ci + di)
+    close((difference.weights * risks).sum() / 100, difference.estimate.estimate, 1e-12, 1e-14)
+    if np.all(bi * ci > 0) and not math.isnan(odds.estimate.estimate):
+        mean = (odds.weights * (ai * di / (bi * ci))).sum() / 100
+        close(mean, math.exp(odds.estimate.estimate), 1e-12)
+
+
+def test_weights_are_those_of_package_meta():
+    # w.common of metabin(sm="OR", method="MH") for edge/double_zero, 1/2 added in study 5
+    ai, n1i = np.array([0, 3, 0, 7, 1.0]), np.array([40, 50, 30, 100, 45.0])
+    ci, n2i = np.array([0, 6, 0, 9, 0.0]), np.array([42, 48, 31, 99, 44.0])
+    ours = mantel_haenszel(
+        "OR", ai, n1i - ai, ci, n2i - ci, correction=Correction(0.5, "only0")
+    )
+    theirs = np.array([0, 2.87755102041, 0, 4.20603015075, 0.244505494505])
+    close(ours.weights, 100 * theirs / theirs.sum(), 1e-11)
+
+
+def test_q_beside_a_heterogeneity_of_nothing():
+    # two equal tables: Q is 0, I2 is 0, and both tests of homogeneity say so
+    ours = mantel_haenszel("OR", *(np.full(2, v) for v in (7.0, 93.0, 12.0, 88.0)))
+    assert (round(ours.q.statistic, 12), ours.i2, round(ours.h2, 12)) == (0, 0, 0)
+    assert round(ours.tarone.p, 9) == round(ours.breslow_day.p, 9) == 1

@@ -154,3 +154,9 @@ def test_impossible_tables_are_refused():
     for data in (([1.5], [2], [3], [4]), ([0], [0], [3], [4]), ([-1], [2], [3], [4])):
         with pytest.raises(ValueError, match=r"whole|member|negative"):
             peto(*(np.array(column, dtype=float) for column in data))
+
+
+def test_an_estimate_beyond_double_precision_is_called_large():
+    data = (np.array([v], dtype=float) for v in (1, 0, 0, 2000))
+    result = peto(*data)
+    assert any("the effect is large (odds ratio inf)" in note for note in result.notes)

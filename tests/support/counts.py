@@ -95,10 +95,14 @@ def entries(kind: str) -> Iterator[Entry]:
 
 
 def close(
-    ours: float, theirs: str | float | None, rtol: float = 1e-10, atol: float = 0
+    ours: float | np.ndarray,
+    theirs: str | float | np.ndarray | None,
+    rtol: float = 1e-10,
+    atol: float = 0,
 ) -> None:
     """Equal up to the digits that R printed; nan equals null."""
-    np.testing.assert_allclose(ours, number(theirs), rtol=rtol, atol=atol)
+    expected = theirs if isinstance(theirs, np.ndarray) else number(theirs)
+    np.testing.assert_allclose(ours, expected, rtol=rtol, atol=atol)
 
 
 BCG = tuple(

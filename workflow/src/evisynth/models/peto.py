@@ -74,6 +74,11 @@ def _expected_bias(data: Tables, vi: Floats, log_or: float) -> float:
     return total(expected - null) / total(vi) - log_or
 
 
+def _factor(log: float) -> float:
+    """Exponential; infinite beyond double precision, as a one-step estimate can be."""
+    return math.exp(log) if log < 709 else math.inf
+
+
 def _validity(log_or: float, imbalance: float, risk: float, bias: float) -> list[str]:
     """What speaks against the method in these data."""
     notes = []
@@ -82,11 +87,11 @@ def _validity(log_or: float, imbalance: float, risk: float, bias: float) -> list
     if risk > LARGEST_RISK:
         notes.append(f"events are not rare ({100 * risk:.3g}% of participants)")
     if abs(log_or) > math.log(LARGEST_EFFECT):
-        notes.append(f"the effect is large (odds ratio {math.exp(log_or):.3g})")
+        notes.append(f"the effect is large (odds ratio {_factor(log_or):.3g})")
     if abs(bias) > LARGEST_BIAS:
         notes.append(
             f"the one-step approximation itself shifts the odds ratio by a factor of "
-            f"{math.exp(bias):.3g} if the Mantel-Haenszel estimate is right"
+            f"{_factor(bias):.3g} if the Mantel-Haenszel estimate is right"
         )
     if not notes:
         return []
