@@ -384,7 +384,9 @@ class _Problem:
     Attributes
     ----------
     yi, x : shapes (k,) and (k, p).
-    exponent : yi was divided by 2 to this power.
+    origin : coefficients, shape (p,), whose fit was taken off yi: so effects far from 0 keep
+        their digits.
+    exponent : yi was then divided by 2 to this power.
     restricted : REML rather than ML.
     stacks : rows by blocks.
     offsets : start of each term's free parameters; the last is their number.
@@ -392,6 +394,7 @@ class _Problem:
 
     yi: Floats
     x: Floats
+    origin: Floats
     exponent: int
     restricted: bool
     effects: tuple[_Effects, ...]
@@ -671,7 +674,8 @@ def _scan(problem: _Problem) -> list[Floats]:
         for stack in problem.stacks
     )
     highest = max(4 * float(np.max(residual**2)), lowest)
-    count = {1: 40, 2: 10}.get(len(terms), 5)
+    decades = math.ceil(math.log10(highest / lowest))
+    count = {1: max(40, 8 * decades), 2: max(10, decades)}.get(len(terms), 5)
     sizes = np.geomspace(lowest / 30, highest, count)
     angles = range(3) if any(e.cholesky or e.structure.angles for e in terms) else range(1)
     if len(terms) < 4:
@@ -924,20 +928,33 @@ class MultilevelFit:
     notes: tuple[str, ...] = ()
 
 
-def _problem(
-    yi: Floats, v: Blocks, terms: Sequence[Term], x: Floats, restricted: bool
-) -> _Problem:
-    effects = tuple(_effects(term, len(yi)) for term in terms)
-    vi = np.concatenate([np.diagonal(matrix) for matrix in v.matrices])
-    exponent = math.frexp(float(np.median(vi)))[1] // 2
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What `fit` was asked, checked."""
+
+    yi: Floats
+    v: Blocks
+    terms: tuple[Term, ...]
+    x: Floats
+    method: str
+    test: str
+    level: float
+    names: tuple[str, ...]
+    tested: tuple[int, ...]
+
+
+def _problem(question: _Question) -> _Problem:
+    k, v = question.yi.size, question.v
+    effects = tuple(_effects(term, k) for term in question.terms)
+    exponent = _exponent(v)
     scaled = Blocks(v.rows, tuple(np.ldexp(matrix, -2 * exponent) for matrix in v.matrices))
-    # The fit of the design by least squares is taken off first: effects far from 0 lose
-    # nothing in the sums that follow.
+    origin = np.linalg.lstsq(question.x, question.yi, rcond=None)[0]
     return _Problem(
-        yi=np.ldexp(yi, -exponent),
-        x=x,
+        yi=np.ldexp(question.yi - question.x @ origin, -exponent),
+        x=question.x,
+        origin=origin,
         exponent=exponent,
-        restricted=restricted,
+        restricted=question.method == "REML",
         effects=effects,
         stacks=_stacks(scaled, effects),
         offsets=tuple(itertools.accumulate((e.n_parameters for e in effects), initial=0)),
@@ -993,17 +1010,16 @@ def fit(
     if tested is None:
         varies = [place for place in range(x.shape[1]) if np.ptp(x[:, place]) > 0]
         tested = varies if 0 < len(varies) < x.shape[1] else range(x.shape[1])
-    tested = tuple(tested)
+    question = _Question(yi, v, tuple(terms), x, method, test, level, names, tuple(tested))
     if refused := problems(v):
-        return _not_estimable(yi, v, terms, x, method, test, level, names, tested, refused)
+        return _not_estimable(question, refused)
     if k < x.shape[1] or (terms and k == x.shape[1]):
         why = f"{k} effects do not determine {x.shape[1]} coefficients and variances"
-        return _not_estimable(yi, v, terms, x, method, test, level, names, tested, (why,))
-    problem = _problem(yi, v, terms, x, method == "REML")
+        return _not_estimable(question, (why,))
+    problem = _problem(question)
     if terms and (refused := _undetermined(problem)):
-        return _not_estimable(yi, v, terms, x, method, test, level, names, tested, refused)
-    u, edges, notes = _optimum(problem)
-    return _assemble(problem, u, edges, v, terms, method, test, level, names, tested, notes)
+        return _not_estimable(question, refused)
+    return _assemble(question, problem, *_optimum(problem))
 
 
 def _column_names(x: Floats) -> tuple[str, ...]:
@@ -1087,39 +1103,31 @@ def _component_se(problem: _Problem, u: Floats, edges: Sequence[bool]) -> Floats
 
 
 def _assemble(
+    question: _Question,
     problem: _Problem,
     u: Floats,
     edges: tuple[bool, ...],
-    v: Blocks,
-    terms: Sequence[Term],
-    method: str,
-    test: str,
-    level: float,
-    names: tuple[str, ...],
-    tested: tuple[int, ...],
     notes: tuple[str, ...],
 ) -> MultilevelFit:
     matrices = _marginal(problem, u)
     solution = _solve(problem, matrices)
     plain = _solve(problem, [stack.v for stack in problem.stacks])
     if solution is None or plain is None:
-        why = ("the covariance is numerically singular",)
-        return _not_estimable(
-            problem.yi, v, terms, problem.x, method, test, level, names, tested, why
-        )
-    yi, x = np.ldexp(problem.yi, problem.exponent), problem.x
+        return _not_estimable(question, ("the covariance is numerically singular",))
+    x = problem.x
     k, p = x.shape
     unit = math.ldexp(1.0, problem.exponent)
     root = np.linalg.inv(solution.r)
     covariance = root @ root.T * unit**2
-    beta, se = solution.beta * unit, np.sqrt(np.diagonal(covariance))
+    beta = problem.origin + solution.beta * unit
+    se = np.sqrt(np.diagonal(covariance))
     statistic = beta / se
-    df = _degrees(problem, test)
-    half = np.array([quantile(level, one) for one in df.tolist()]) * se
+    df = _degrees(problem, question.test)
+    half = np.array([quantile(question.level, one) if one != 0 else NAN for one in df.tolist()]) * se
     p_values = np.array(
         [two_sided_p(s, d) for s, d in zip(statistic.tolist(), df.tolist(), strict=True)]
     )
-    qm, qm_df, qm_p = _omnibus(beta, covariance, df, tested)
+    qm, qm_df, qm_p = _omnibus(beta, covariance, df, question.tested)
     height = _with_constants(problem, solution.value)
     n = k - p if problem.restricted else k
     counted = p + problem.n
@@ -1128,11 +1136,11 @@ def _assemble(
     qe = float(plain.residuals @ plain.residuals)
     components = _components(problem, u, edges, typical)
     return MultilevelFit(
-        method=method,
-        test=test,
-        level=level,
+        method=question.method,
+        test=question.test,
+        level=question.level,
         k=k,
-        names=names,
+        names=question.names,
         beta=beta,
         se=se,
         statistic=statistic,
@@ -1149,15 +1157,15 @@ def _assemble(
         qe=qe,
         qe_df=k - p,
         qe_p=float(chdtrc(k - p, qe)) if k > p else NAN,
-        tested=tested,
+        tested=question.tested,
         qm=qm,
         qm_df=qm_df,
         qm_p=qm_p,
         typical=typical,
-        yi=yi,
+        yi=question.yi,
         x=x,
-        v=v,
-        terms=tuple(terms),
+        v=question.v,
+        terms=question.terms,
         marginal=_unstacked(problem, matrices),
         u=u,
         notes=(*notes, *_remarks(components), *_empty_df(df)),
@@ -1284,26 +1292,15 @@ def _components(
     return tuple(found)
 
 
-def _not_estimable(
-    yi: Floats,
-    v: Blocks,
-    terms: Sequence[Term],
-    x: Floats,
-    method: str,
-    test: str,
-    level: float,
-    names: tuple[str, ...],
-    tested: tuple[int, ...],
-    reasons: tuple[str, ...],
-) -> MultilevelFit:
-    k, p = x.shape
+def _not_estimable(question: _Question, reasons: Sequence[str]) -> MultilevelFit:
+    k, p = question.x.shape
     none = np.full(p, NAN)
     return MultilevelFit(
-        method=method,
-        test=test,
-        level=level,
+        method=question.method,
+        test=question.test,
+        level=question.level,
         k=k,
-        names=names,
+        names=question.names,
         beta=none,
         se=none,
         statistic=none,
@@ -1320,16 +1317,320 @@ def _not_estimable(
         qe=NAN,
         qe_df=k - p,
         qe_p=NAN,
-        tested=tested,
+        tested=question.tested,
         qm=NAN,
-        qm_df=(len(tested), NAN),
+        qm_df=(len(question.tested), NAN),
         qm_p=NAN,
         typical=NAN,
-        yi=yi,
-        x=x,
-        v=v,
-        terms=tuple(terms),
-        marginal=v,
+        yi=question.yi,
+        x=question.x,
+        v=question.v,
+        terms=question.terms,
+        marginal=question.v,
         u=np.zeros(0),
         notes=tuple(f"not estimable: {reason}" for reason in reasons),
     )
+
+
+# ------------------------------------------------------------------ what follows from a fit
+
+
+def estimate_row(fitted: MultilevelFit, coefficient: int = 0) -> Estimate:
+    """One coefficient as a row of the table of pooled estimates.
+
+    With a prediction interval for the true effect in a new unit of the outermost level where
+    the model has an intercept only and one total variance.
+    """
+    total = _total_variance(fitted, None)
+    se, df = float(fitted.se[coefficient]), float(fitted.df[coefficient])
+    alone = len(fitted.names) == 1 and bool((fitted.x == 1).all()) and bool(fitted.components)
+    half = quantile(fitted.level, df) * math.sqrt(se**2 + total) if alone else NAN
+    return wald(
+        model="multilevel" if fitted.terms else "common",
+        method=fitted.method,
+        test="z" if fitted.test == "z" else "t",
+        k=fitted.k,
+        estimate=float(fitted.beta[coefficient]),
+        se=se,
+        level=fitted.level,
+        df=df,
+        tau2=total,
+        pi_half=half,
+        notes=fitted.notes,
+    )
+
+
+def _total_variance(fitted: MultilevelFit, inner: Mapping[str, Hashable] | None) -> float:
+    """Variance of all random effects of a new row; nan where inner levels differ in it."""
+    values = {component.name: component.estimate for component in fitted.components}
+    if not values:
+        return NAN
+    total = 0.0
+    for term in fitted.terms:
+        level = (inner or {}).get(term.name)
+        keys = (f"sigma2 {term.name}", f"tau2 {term.name}", f"tau2 {term.name} [{level}]")
+        total += next((values[key] for key in keys if key in values), NAN)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Means at given designs with intervals, shapes (n,); pi of a new unit's true effect."""
+
+    estimate: Floats
+    se: Floats
+    ci_low: Floats
+    ci_high: Floats
+    pi_low: Floats
+    pi_high: Floats
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    fitted: MultilevelFit, x: Floats, inner: Mapping[str, Hashable] | None = None
+) -> Prediction:
+    """Mean effects at designs `x` (n, p), with confidence and prediction intervals.
+
+    `inner` names, by term, the inner level whose variance a new unit has; needed where each
+    inner level has its own. Degrees of freedom: the fewest of the coefficients involved.
+    """
+    x = np.atleast_2d(np.asarray(x, dtype=float))
+    estimate = x @ fitted.beta
+    se = np.sqrt(np.maximum(np.sum((x @ fitted.covariance) * x, axis=1), 0))
+    df = np.array([float(np.min(fitted.df[row != 0], initial=math.inf)) for row in x])
+    df[~np.isfinite(df)] = NAN
+    crit = np.array([quantile(fitted.level, one) for one in df.tolist()])
+    total = _total_variance(fitted, inner)
+    reach = crit * np.sqrt(se**2 + total)
+    notes = ()
+    if math.isnan(total) and fitted.components:
+        notes = ("no prediction interval: name the inner level, each has its own variance",)
+    return Prediction(
+        estimate,
+        se,
+        estimate - crit * se,
+        estimate + crit * se,
+        estimate - reach,
+        estimate + reach,
+        notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RandomEffects:
+    """Best linear unbiased predictions of one term's effects.
+
+    Attributes
+    ----------
+    name : of the term.
+    outer, inner : levels, n each; inner levels are None for an intercept.
+    estimate, se : shape (n,); se of prediction, with the uncertainty of the coefficients and
+        without that of the variances.
+    """
+
+    name: str
+    outer: tuple[Hashable, ...]
+    inner: tuple[Hashable, ...]
+    estimate: Floats
+    se: Floats
+
+
+def random_effects(fitted: MultilevelFit) -> tuple[RandomEffects, ...]:
+    """Predict the random effects G Z'M^-1 (y - X beta), variance G - G Z'P Z G.
+
+    Harville (1976, doi:10.1214/aos/1176343414); one entry per term.
+    """
+    if not fitted.components:
+        return ()
+    k = fitted.k
+    block_of, place = np.empty(k, dtype=np.intp), np.empty(k, dtype=np.intp)
+    rest, pulled, inverses = np.empty(k), np.empty_like(fitted.x), []
+    residuals = fitted.yi - fitted.x @ fitted.beta
+    for number, (rows, matrix) in enumerate(
+        zip(fitted.marginal.rows, fitted.marginal.matrices, strict=True)
+    ):
+        block_of[rows], place[rows] = number, np.arange(rows.size)
+        inverse = np.linalg.inv(matrix)
+        inverses.append(inverse)
+        rest[rows], pulled[rows] = inverse @ residuals[rows], inverse @ fitted.x[rows]
+    scale = math.ldexp(1.0, 2 * _exponent(fitted.v))
+    found, start = [], 0
+    for term in fitted.terms:
+        effect = _effects(term, k)
+        u = fitted.u[start : start + effect.n_parameters]
+        start += effect.n_parameters
+        g = effect.shape(u).g * scale
+        outer, inner, values, spreads = [], [], [], []
+        for rows in groups(term.outer):
+            present = np.unique(effect.inner[rows])
+            z = (effect.inner[rows][:, np.newaxis] == present).astype(float)
+            part = g[np.ix_(present, present)]
+            at = place[rows]
+            p = inverses[block_of[rows[0]]][np.ix_(at, at)]
+            p = p - pulled[rows] @ fitted.covariance @ pulled[rows].T
+            half = z @ part
+            values += (half.T @ rest[rows]).tolist()
+            spreads += np.diagonal(part - half.T @ p @ half).tolist()
+            outer += [term.outer[rows[0]]] * present.size
+            inner += [effect.levels[i] if effect.levels else None for i in present.tolist()]
+        se = np.sqrt(np.maximum(spreads, 0))
+        found.append(RandomEffects(term.name, tuple(outer), tuple(inner), np.array(values), se))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentInterval:
+    """Profile likelihood interval of a variance or correlation; nan where not estimable."""
+
+    name: str
+    low: float
+    high: float
+    notes: tuple[str, ...] = ()
+
+
+def profile_intervals(
+    fitted: MultilevelFit, level: float | None = None
+) -> tuple[ComponentInterval, ...]:
+    """Where the profile (restricted) likelihood is chi-squared(1) / 2 below its maximum.
+
+    One interval per component, at `level` (a fraction; that of the fit if None). Hardy &
+    Thompson (1996, doi:10.1002/(SICI)1097-0258(19960330)15:6<619::AID-SIM188>3.0.CO;2-A).
+    The crossings nearest to the estimate are taken.
+    """
+    if not fitted.components:
+        return ()
+    question = _Question(
+        fitted.yi,
+        fitted.v,
+        fitted.terms,
+        fitted.x,
+        fitted.method,
+        fitted.test,
+        fitted.level,
+        fitted.names,
+        fitted.tested,
+    )
+    problem = _problem(question)
+    drop = quantile(fitted.level if level is None else level, NAN) ** 2 / 2
+    unit = math.ldexp(1.0, 2 * problem.exponent)
+    found = []
+    for term, effect in enumerate(problem.effects):
+        start = problem.offsets[term]
+        for place, name in enumerate(effect.names()):
+            if effect.cholesky:
+                why = "no profile interval for three or more correlated levels"
+                found.append(ComponentInterval(name, NAN, NAN, (why,)))
+            elif place < effect.n_variances:
+                found.append(_variance_interval(problem, fitted.u, start + place, drop, name, unit))
+            else:
+                found.append(_rho_interval(problem, fitted.u, start + place, drop, name, effect))
+    return tuple(found)
+
+
+def _profile(problem: _Problem, u: Floats, place: int, value: float) -> _Top | None:
+    """Highest likelihood with one free parameter fixed, from the others in `u`."""
+    trial = u.copy()
+    trial[place] = value
+    free = np.delete(np.arange(problem.n), place)
+    return _climb(problem, trial, free)
+
+
+def _crossing(
+    problem: _Problem, u: Floats, place: int, target: float, ends: Sequence[float]
+) -> float | None:
+    """First point, going through `ends` in order, where the profile falls to `target`."""
+    here, inside, above = u, float(u[place]), _value(problem, u) - target
+    for end in ends:
+        top = _profile(problem, here, place, end)
+        if top is None:
+            return None
+        if top.value <= target:
+            return _root(problem, here, place, target, (inside, above), (end, top.value - target))
+        here, inside, above = top.u, end, top.value - target
+    return None
+
+
+def _root(
+    problem: _Problem,
+    u: Floats,
+    place: int,
+    target: float,
+    inside: tuple[float, float],
+    outside: tuple[float, float],
+) -> float:
+    """Where the profile equals `target`, between two points with their excess over it.
+
+    Regula falsi with Illinois' weights, each climb from where the last one ended.
+    """
+    (a, above), (b, below), last = inside, outside, 0
+    middle = a
+    for _ in range(100):
+        middle = (a * below - b * above) / (below - above)
+        if abs(b - a) <= 1e-13 * max(abs(a), abs(b)) or middle in (a, b):
+            break
+        top = _profile(problem, u, place, middle)
+        if top is None:
+            return math.nan
+        excess = top.value - target
+        if abs(excess) < 1e-13 * (1 + abs(target)):
+            break
+        if excess > 0:
+            a, above, u = middle, excess, top.u
+            below = below / 2 if last > 0 else below
+            last = 1
+        else:
+            b, below = middle, excess
+            above = above / 2 if last < 0 else above
+            last = -1
+    return middle
+
+
+def _variance_interval(
+    problem: _Problem, u: Floats, place: int, drop: float, name: str, unit: float
+) -> ComponentInterval:
+    u = u.copy()
+    u[place] = abs(u[place])
+    target, t = _value(problem, u) - drop, float(u[place])
+    step = max(t, 0.05) * 0.25
+    up = [t + step * 1.4**n for n in range(80)]
+    down = [t * (1 - n / 8) for n in range(1, 9)] if t > 0 else []
+    high, low = (
+        _crossing(problem, u, place, target, up),
+        _crossing(problem, u, place, target, down),
+    )
+    notes = () if high is not None else ("no upper bound: the likelihood stays high",)
+    return ComponentInterval(
+        name,
+        0.0 if low is None else low**2 * unit,
+        math.inf if high is None else high**2 * unit,
+        notes,
+    )
+
+
+def _rho_interval(
+    problem: _Problem, u: Floats, place: int, drop: float, name: str, effect: _Effects
+) -> ComponentInterval:
+    rho, correlation = effect.structure.rho, effect.structure.correlation
+    assert rho is not None  # only correlated structures have this parameter
+    u = u.copy()
+    first = 0.0
+    if correlation is _compound:
+        u[place], last = math.asin(min(1.0, abs(math.sin(u[place])))), QUARTER
+    elif correlation is _autoregressive:
+        u[place], first, last = math.asin(math.sin(u[place])), -QUARTER, QUARTER
+    else:
+        u[place], last = abs(u[place]), 8.0
+    target, here = _value(problem, u) - drop, float(u[place])
+    ends = []
+    for end in (first, last):
+        stops = np.linspace(here, end, 17)[1:].tolist() if here != end else []
+        crossed_ = _crossing(problem, u, place, target, stops)
+        ends.append(rho(end if crossed_ is None else crossed_, effect.m)[0])
+    low, high = sorted(ends)
+    return ComponentInterval(name, low, high)
+
+
+def _exponent(v: Blocks) -> int:
+    """Power of 2 that `_problem` divided yi by."""
+    vi = np.concatenate([np.diagonal(matrix) for matrix in v.matrices])
+    return math.frexp(float(np.median(vi)))[1] // 2

@@ -427,6 +427,10 @@ def _aht(sandwich: _Sandwich, covariance: Floats, hypotheses: Floats) -> RobustT
     values, vectors = np.linalg.eigh((expected + expected.T) / 2)
     if values[0] <= 1e-12 * max(float(values[-1]), 0.0):
         return RobustTest(NAN, q, NAN, NAN, ("not estimable: hypotheses without variance",))
+    truth = hypotheses @ sandwich.filling @ hypotheses.T
+    if np.abs(np.linalg.solve(truth, expected) - np.eye(q)).max() > BIAS:
+        note = "not estimable: what tells about the tested coefficients lies in single clusters"
+        return RobustTest(NAN, q, NAN, NAN, (note,))
     scaled = (vectors / np.sqrt(values)).T @ hypotheses
     turned = [_contrast(sandwich, row) for row in scaled]
     spread = 0.0
