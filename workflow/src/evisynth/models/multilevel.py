@@ -1123,7 +1123,10 @@ def _assemble(
     se = np.sqrt(np.diagonal(covariance))
     statistic = beta / se
     df = _degrees(problem, question.test)
-    half = np.array([quantile(question.level, one) if one != 0 else NAN for one in df.tolist()]) * se
+    half = (
+        np.array([quantile(question.level, one) if one != 0 else NAN for one in df.tolist()])
+        * se
+    )
     p_values = np.array(
         [two_sided_p(s, d) for s, d in zip(statistic.tolist(), df.tolist(), strict=True)]
     )
@@ -1521,9 +1524,13 @@ def profile_intervals(
                 why = "no profile interval for three or more correlated levels"
                 found.append(ComponentInterval(name, NAN, NAN, (why,)))
             elif place < effect.n_variances:
-                found.append(_variance_interval(problem, fitted.u, start + place, drop, name, unit))
+                found.append(
+                    _variance_interval(problem, fitted.u, start + place, drop, name, unit)
+                )
             else:
-                found.append(_rho_interval(problem, fitted.u, start + place, drop, name, effect))
+                found.append(
+                    _rho_interval(problem, fitted.u, start + place, drop, name, effect)
+                )
     return tuple(found)
 
 
@@ -1545,7 +1552,9 @@ def _crossing(
         if top is None:
             return None
         if top.value <= target:
-            return _root(problem, here, place, target, (inside, above), (end, top.value - target))
+            return _root(
+                problem, here, place, target, (inside, above), (end, top.value - target)
+            )
         here, inside, above = top.u, end, top.value - target
     return None
 
