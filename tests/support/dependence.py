@@ -83,8 +83,8 @@ def effects(data: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:
     if "diff" in data:
         return numbers(data, "diff"), numbers(data, "se") ** 2
     # metafor 5: log ratio of means with Lajeunesse's (2015) correction
-    one, two = ((numbers(data, f"{x}{g}i") for x in ("m", "sd", "n")) for g in (1, 2))
-    (m1, sd1, n1), (m2, sd2, n2) = one, two
+    m1, sd1, n1 = (numbers(data, name) for name in ("m1i", "sd1i", "n1i"))
+    m2, sd2, n2 = (numbers(data, name) for name in ("m2i", "sd2i", "n2i"))
     v1, v2 = sd1**2 / (n1 * m1**2), sd2**2 / (n2 * m2**2)
     return np.log(m1 / m2) + (v1 - v2) / 2, v1 + v2
 
@@ -156,11 +156,23 @@ def terms(data: dict[str, list[str]], args: Any) -> tuple[multilevel.Term, ...]:
 
 def refit(analysis: Analysis, **options: Any) -> multilevel.MultilevelFit:
     """Our fit of an `rma.mv` analysis."""
+    return _refit(analysis.file, analysis.id, tuple(sorted(options.items())))
+
+
+@functools.cache
+def _refit(
+    file: str,
+    id: str,  # noqa: A002
+    chosen: tuple[tuple[str, Any], ...],
+) -> multilevel.MultilevelFit:
+    analysis, options = entry(file, id), dict(chosen)
     args = analysis.args
     data = columns(analysis.file, tuple(args.get("rows", ())))
     yi, vi = effects(data)
     method = "ML" if args["method"] == "EE" else args["method"]
     names = analysis.result["coef_names"] if analysis.result else ["intrcpt"]
+    if args.get("dfs") == "contain":
+        options["test"] = "contain"
     if "btt" in args:
         options["tested"] = [number - 1 for number in args["btt"]]
     return multilevel.fit(
