@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.references import ROOT, Analysis
 
 from evisynth.models import covariance, multilevel
+from support.references import ROOT, Analysis
 
 FILES = sorted((ROOT / "tests" / "reference" / "dependence").glob("*.json"))
 

@@ -1,7 +1,7 @@
 """Sampling covariances between effects that share patients, and their bookkeeping by blocks."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -269,7 +269,7 @@ def _arcsine(raw: Mapping[str, Floats]) -> Floats:
 
 
 # Variance that the control group adds to the effect: what two contrasts with it share.
-CONTROL = {
+CONTROL: dict[str, Callable[[Mapping[str, Floats]], Floats]] = {
     "OR": _odds_ratio,
     "RR": _risk_ratio,
     "RD": _risk_difference,
@@ -301,7 +301,7 @@ def shared_control(
     - ``pooled_sd="pair"``, each contrast divided by the standard deviation pooled over its own
       two groups: yi yj (n2 - 1) / (2 (n1i + n2 - 2) (n1j + n2 - 2)), by the delta method;
     - ``pooled_sd="all"``, all contrasts divided by the one pooled over all groups of the study:
-      yi yj / (2 N), N the patients of all groups (Gleser & Olkin 2009, eq. 19.27).
+      yi yj / (2 N), N the patients of all groups (Gleser & Olkin 2009).
 
     Parameters
     ----------
@@ -351,6 +351,36 @@ def _shared_sd(yi: Floats, n1i: Floats, n2i: Floats, pooled_sd: str) -> Floats:
     return product * np.sqrt(np.outer(n2i - 1, n2i - 1)) / (2 * np.outer(df, df))
 
 
+def several_endpoints(
+    yi: Floats,
+    vi: Floats,
+    cluster: Labels,
+    n1i: Floats,
+    n2i: Floats,
+    correlation: Mapping[Hashable, float] | float,
+) -> Blocks:
+    """Covariances of standardised mean differences of endpoints of the same two groups.
+
+    (1/n1 + 1/n2) r + yi yj r^2 / (2 (n1 + n2)), r the correlation of the endpoints within
+    groups, one number or one by cluster (Gleser & Olkin 2009). Shapes (k,). Raises ValueError
+    for |r| > 1 or variances that are not positive.
+    """
+    yi, vi = np.asarray(yi, dtype=float), _positive(vi)
+    n1i, n2i = np.asarray(n1i, dtype=float), np.asarray(n2i, dtype=float)
+    rows, labels = groups(cluster), list(dict.fromkeys(cluster))
+    matrices = []
+    for label, members in zip(labels, rows, strict=True):
+        r = _correlation(
+            correlation[label] if isinstance(correlation, Mapping) else correlation
+        )
+        spread = np.sqrt(1 / n1i[members] + 1 / n2i[members])
+        share = yi[members] / np.sqrt(2 * (n1i[members] + n2i[members]))
+        covariance = r * np.outer(spread, spread) + r**2 * np.outer(share, share)
+        np.fill_diagonal(covariance, vi[members])
+        matrices.append(covariance)
+    return Blocks(rows, tuple(matrices))
+
+
 def _share(n_shared: float, n_one: float, n_other: float) -> float:
     if not 0 <= n_shared <= min(n_one, n_other):
         raise ValueError(
@@ -363,8 +393,7 @@ def patient_overlap(vi: Floats, ni: Floats, shared: Mapping[tuple[int, int], flo
     """Covariances of one-group effects from the number of patients that two rows share.
 
     Correlation n_shared / sqrt(ni nj): each mean (or, to first order, each transformed
-    proportion) is an average over its patients, of whom n_shared are in both (Lin & Sullivan
-    2009, doi:10.1016/j.ajhg.2009.11.001, eq. 2, for one group).
+    proportion) is an average over its patients, of whom n_shared are in both.
 
     Parameters
     ----------
@@ -396,7 +425,8 @@ def patient_overlap_by_group(
     """Covariances of two-group effects from the patients shared in each group.
 
     The variance of a contrast is the sum of what its groups contribute, v1 + v2, and group g
-    shares r_g sqrt(v_gi v_gj) with r_g = n_shared_g / sqrt(n_gi n_gj).
+    shares r_g sqrt(v_gi v_gj) with r_g = n_shared_g / sqrt(n_gi n_gj). With variances in
+    proportion to 1 / n this is eq. 2 of Lin & Sullivan (2009, doi:10.1016/j.ajhg.2009.11.001).
 
     Parameters
     ----------
@@ -506,10 +536,8 @@ def nearest(blocks: Blocks, labels: Sequence[str] = ()) -> tuple[Blocks, tuple[s
     """
     matrices, notes = [], []
     for rows, matrix in zip(blocks.rows, blocks.matrices, strict=True):
-        said = problems(
-            Blocks((np.arange(rows.size),), (matrix,)),
-            [labels[r] for r in rows] if labels else [f"row {r + 1}" for r in rows],
-        )
+        names = [labels[row] if labels else f"row {row + 1}" for row in rows.tolist()]
+        said = problems(Blocks((np.arange(rows.size),), (matrix,)), names)
         if not said:
             matrices.append(matrix)
             continue

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from evisynth.inference import quantile, two_sided_p, wald
@@ -327,8 +328,8 @@ class _Effects:
         if self.cholesky:
             rho = (0.0, 0.4, 0.8)[angle]
             g = variance * ((1 - rho) * np.eye(self.m) + rho)
-            start: Floats = np.linalg.cholesky(g)[np.tril_indices(self.m)]
-            return start
+            factor: Floats = np.linalg.cholesky(g).astype(np.float64)
+            return factor[np.tril_indices(self.m)]
         first = [t] * self.n_variances
         if self.structure.correlation is not None:
             first.append(self.structure.angles[angle])
@@ -696,8 +697,8 @@ def _scan(problem: _Problem) -> list[Floats]:
         keep = _peaks(heights.reshape(*[count] * len(terms), len(angles)))
     else:
         keep = np.argsort(-heights)
-    keep = [place for place in keep if math.isfinite(heights[place])]
-    chosen = sorted(keep, key=lambda place: -heights[place])[:STARTS]
+    usable = [place for place in keep.tolist() if math.isfinite(heights[place])]
+    chosen = sorted(usable, key=lambda place: -heights[place])[:STARTS]
     return [points[place] for place in chosen]
 
 
@@ -725,9 +726,7 @@ def _snap(problem: _Problem, top: _Top) -> tuple[Floats, tuple[bool, ...]]:
             continue
         for place in range(effect.n_parameters):
             trial = u.copy()
-            if place < effect.n_variances:
-                trial[start + place] = 0.0
-            elif effect.structure.correlation is _continuous:
+            if place < effect.n_variances or effect.structure.correlation is _continuous:
                 trial[start + place] = 0.0
             else:
                 trial[start + place] = round(u[start + place] / QUARTER) * QUARTER
@@ -948,7 +947,7 @@ def _problem(question: _Question) -> _Problem:
     effects = tuple(_effects(term, k) for term in question.terms)
     exponent = _exponent(v)
     scaled = Blocks(v.rows, tuple(np.ldexp(matrix, -2 * exponent) for matrix in v.matrices))
-    origin = np.linalg.lstsq(question.x, question.yi, rcond=None)[0]
+    origin: Floats = np.linalg.lstsq(question.x, question.yi, rcond=None)[0].astype(np.float64)
     return _Problem(
         yi=np.ldexp(question.yi - question.x @ origin, -exponent),
         x=question.x,
@@ -1245,10 +1244,11 @@ def _degrees(problem: _Problem, test: str) -> Floats:
     return df
 
 
-def _constant_within(x: Floats, outer: Indices) -> Floats:
+def _constant_within(x: Floats, outer: Indices) -> NDArray[np.bool_]:
+    """Which columns (p,) have one value in each level."""
     first = x[np.unique(outer, return_index=True)[1]][outer]
-    constant: Floats = (np.abs(x - first) <= 1e-12 * (1 + np.abs(x))).all(axis=0)
-    return constant
+    differs: NDArray[np.bool_] = np.any(np.abs(x - first) > 1e-12 * (1 + np.abs(x)), axis=0)
+    return ~differs
 
 
 def _omnibus(
@@ -1405,7 +1405,7 @@ def predict(
     crit = np.array([quantile(fitted.level, one) for one in df.tolist()])
     total = _total_variance(fitted, inner)
     reach = crit * np.sqrt(se**2 + total)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if math.isnan(total) and fitted.components:
         notes = ("no prediction interval: name the inner level, each has its own variance",)
     return Prediction(

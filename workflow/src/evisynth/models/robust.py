@@ -116,7 +116,8 @@ class _Sandwich:
 
 
 def _inverse(blocks: Blocks) -> Blocks:
-    return Blocks(blocks.rows, tuple(np.linalg.inv(matrix) for matrix in blocks.matrices))
+    inverses: list[Floats] = [np.linalg.inv(matrix) for matrix in blocks.matrices]
+    return Blocks(blocks.rows, tuple(inverses))
 
 
 def _over(blocks: Blocks, rows: tuple[Indices, ...], what: str) -> tuple[Floats, ...]:
@@ -124,8 +125,8 @@ def _over(blocks: Blocks, rows: tuple[Indices, ...], what: str) -> tuple[Floats,
     joined = merged(blocks, rows)
     if len(joined.rows) != len(rows):
         raise ValueError(
-            f"{what} links effects of different clusters: take clusters that hold the outermost "
-            "random effect and all correlated effects"
+            f"{what} links effects of different clusters: take clusters that hold the "
+            "outermost random effect and all correlated effects"
         )
     place = {int(members.min()): number for number, members in enumerate(joined.rows)}
     return tuple(joined.matrices[place[int(members.min())]] for members in rows)
@@ -214,8 +215,8 @@ def robust(
         if gone
     ]
     notes += [
-        f"{name}: {one:.2g} degrees of freedom, below {LOW_DF} the p-value and interval are not "
-        "to be relied on"
+        f"{name}: {one:.2g} degrees of freedom, below {LOW_DF} the p-value and interval are "
+        "not to be relied on"
         for name, one in zip(names, df.tolist(), strict=True)
         if one < LOW_DF
     ]
@@ -565,8 +566,9 @@ def rve(
         raise ValueError("vi must be positive and finite")
     rows = groups(study)
     tau2 = omega2 = i2 = NAN
-    working, notes = vi, ()
-    if 1 < len(rows) and x.shape[1] < len(rows):
+    working = vi
+    notes: tuple[str, ...] = ()
+    if len(rows) > 1 and x.shape[1] < len(rows):
         if weights == "CORR":
             working, tau2, i2, notes = _correlated(yi, vi, x, rows, rho)
         else:
