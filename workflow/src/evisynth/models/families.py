@@ -73,7 +73,7 @@ def hypergeometric(ai: Floats, n1i: Floats, ci: Floats, n2i: Floats) -> Terms:
     size = (np.minimum(n1i, mi) - first + 1).astype(np.intp)
     start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.intp)
     # log of P(u) / P(ai) at eta = 0, for all supports one after the other
-    ratio = np.empty(int(size.sum()))
+    ratio = np.full(int(size.sum()) + 1, -math.inf)
     for i, length in enumerate(size):
         u = first[i] + np.arange(1, length)
         steps = np.log((n1i[i] - u + 1) * (mi[i] - u + 1) / (u * (n2i[i] - mi[i] + u)))
@@ -83,31 +83,38 @@ def hypergeometric(ai: Floats, n1i: Floats, ci: Floats, n2i: Floats) -> Terms:
         sharp = np.maximum(1 / n1i + 1 / n2i, 1 / mi + 1 / (n1i + n2i - mi))
     half = np.ceil(9 * np.sqrt(0.25 / sharp)).astype(np.intp) + 12
 
+    widest = int(size.max(initial=1))
+
     def window(rows: Rows, eta: Floats, width: int) -> tuple[Floats, Floats, Floats]:
         a, m, n1, n2, low = (v[rows][:, None, None] for v in (ai, mi, n1i, n2i, first))
         length, begin = (v[rows][:, None, None] for v in (size, start))
-        # The top of the summands (Liao & Rosen 2001, doi:10.1198/000313001753272547): the
-        # smaller root of (psi - 1) u^2 - b u + c, by whichever of its forms cancels nothing.
+        # The top of the summands (Liao & Rosen 2001, doi:10.1198/000313001317098149): the
+        # smaller root of (psi - 1) u^2 - b u + c, in the form that cancels nothing.
         tilt = np.expm1(np.clip(eta, -HIGHEST, HIGHEST))
         odds = tilt + 1
         b = (n1 + m + 2) * odds + (n2 - m)
         c = (n1 + 1) * (m + 1) * odds
-        top = 2 * c / (b + np.sqrt(np.maximum(b * b - 4 * tilt * c, 0)))
-        left = np.clip(top.astype(np.intp) - low.astype(np.intp) - width // 2, 0, None)
-        left = np.minimum(left, np.maximum(length - width, 0))
+        root = np.sqrt(np.maximum(b * b - 4 * tilt * c, 0))
+        top = np.clip((2 * c / (b + root)).astype(np.intp) - low.astype(np.intp), 0, length - 1)
+        left = np.zeros_like(top[:, :1]) if width >= widest else top - width // 2
+        left = np.clip(left, 0, np.maximum(length - width, 0))
         place = left[..., None] + np.arange(width)
-        inside = place < length[..., None]
-        place = np.minimum(place, length[..., None] - 1)
-        away = place + (low - a)[..., None]
-        log_terms = np.where(
-            inside, ratio[begin[..., None] + place] + away * eta[..., None], -math.inf
-        )
-        highest = log_terms.max(axis=-1, keepdims=True)
-        share = np.exp(log_terms - highest)
-        total = share.sum(axis=-1)
-        mean = (share * away).sum(axis=-1) / total
-        spread = (share * (away - mean[..., None]) ** 2).sum(axis=-1) / total
-        return -(highest[..., 0] + np.log(total)), -mean, -spread
+        # past the end of the support: the last entry, a probability of 0
+        place = np.where(place < length[..., None], begin[..., None] + place, -1)
+        at_top = top - left
+        shift = ratio[begin + top]
+        share = ratio[place] - shift[..., None]
+        # relative to the summand at the top: nothing overflows
+        share = share + eta[..., None] * (np.arange(width) - at_top[..., None])
+        np.exp(share, out=share)
+        steps = np.arange(width) - width // 2
+        moments = share.reshape(-1, width) @ np.stack([steps**0, steps, steps**2], axis=1)
+        total, first_moment, second = np.moveaxis(moments.reshape(*eta.shape, 3), -1, 0)
+        mean = first_moment / total
+        spread = np.maximum(second / total - mean * mean, 0)
+        away = low + top - a
+        offset = mean + (width // 2) - at_top
+        return -(shift + eta * away + np.log(total)), -(away + offset), -spread
 
     def terms(rows: Rows, eta: Floats) -> tuple[Floats, Floats, Floats]:
         width = int(np.minimum(size[rows], 2 * half[rows] + 1).max())

@@ -6,14 +6,14 @@ doi:10.1002/sim.4040), named as in R's metafor. Maximum likelihood; effects on t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import chdtrc, gammaln, xlogy
 
 from evisynth.inference import quantile, wald
-from evisynth.models.families import Terms, binomial, hypergeometric, log_binomial, poisson
+from evisynth.models.families import Rows, Terms, binomial, hypergeometric, log_binomial, poisson
 from evisynth.models.likelihood import (
     FINE,
     Maximum,
@@ -568,12 +568,57 @@ def _random(
         first = float(common.point.scale[0, 0])
         found = with_two_effects(problem, common.point, first)
         return _result(fit, found, random=True), NAN, NAN
-    found = with_effect(problem, common.point)
+    found = with_effect(problem, common.point, _ceiling(fit, problem, own))
     fitted = _result(fit, found, random=True)
     if not interval or not found.inside:
         return fitted, NAN, NAN
     low, high = profile_interval(problem, found, fit.level)
     return fitted, low * low, high * high
+
+
+def _ceiling(fit: _Fit, problem: Problem, own: _Own) -> Callable[[float], float]:
+    """Upper bound of the log-likelihood at a standard deviation tau, falling in tau.
+
+    Let h(d) be the largest probability of a study's counts if its own effect is d. The normal
+    density is at most 1 / (tau sqrt(2 pi)); so the study's likelihood is at most that times the
+    integral of h, which is log-concave and so lies below the least of its maximum and two
+    tangents (of log h, one standard error off the maximum).
+    """
+    # an infinite effect of its own: no bound but 1
+    inner = np.flatnonzero(np.isfinite(own.mle_vi))
+    se = np.sqrt(own.mle_vi[inner])
+    height, tangents = None, np.zeros(len(inner))
+    for off in (0.0, -1.0, 1.0):
+        value, incline = _best_given(problem, inner, own.mle[inner] + off * se)
+        if height is None:
+            height = value
+        else:
+            tangents += np.exp(value - height) / np.abs(incline)
+    assert height is not None
+    area = height + np.log(2 * se + tangents)
+
+    def ceiling(tau: float) -> float:
+        limit = area - math.log(tau * math.sqrt(2 * math.pi))
+        return float(np.minimum(limit, height).sum())
+
+    return ceiling
+
+
+def _best_given(problem: Problem, rows: Rows, effect: Floats) -> tuple[Floats, Floats]:
+    """log h of some studies at their `effect`, and its derivative."""
+    offset = problem.offset[rows] + np.outer(effect, problem.fixed[:, 0])
+    if problem.free is not None:
+        only = Problem(
+            terms=lambda part, eta: problem.terms(rows[part], eta),
+            offset=offset,
+            fixed=problem.fixed[:, [problem.free]],
+            random=problem.random,
+            designs=(None,),
+        )
+        start = Point(np.zeros((1, 0)), np.zeros((1, 1)), -offset.mean(axis=1)[None])
+        offset = offset + climb(only, start, FINE)[0].nu[0][:, None]
+    value, slope, _ = problem.terms(rows, offset[..., None])
+    return value.sum(axis=(1, 2)), slope[:, :, 0] @ problem.fixed[:, 0]
 
 
 def _typical(fit: _Fit, own: _Own) -> float:

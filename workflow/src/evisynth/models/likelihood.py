@@ -7,7 +7,9 @@ profile likelihood finds the global one.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import chdtri
@@ -20,10 +22,16 @@ NAN = math.nan
 # Standard deviations of the scan, log scale: 0, then steps of 1.6 from hardly to be seen to
 # beyond what counts can show (a probability of 1e-9 is a logit of -20).
 SCAN = np.concatenate([[0.0], 0.05 * 1.6 ** np.arange(17)])
-# Of the rule with half of the nodes; the error of the full rule is about its square.
-ROUGH, FINE = 1e-3, 1e-6
+# Of the rule with half of the nodes; the error of the full rule is about its square. Two
+# random effects: 1e-8.
+ROUGH, FINE, FINE2 = 1e-3, 1e-6, 1e-4
 # Newton's decrement (twice the gain that is left) at which one more step is the last.
 NEARLY = 1e-9
+# Differences of the log-likelihood that a rough scan cannot tell from none.
+SMALL = 1e-3
+
+Ceiling: TypeAlias = Callable[[float], float]
+"""Upper bound of the profile likelihood at a standard deviation and beyond."""
 
 
 def _noise(problem: "Problem", tolerance: float) -> float:
@@ -315,28 +323,27 @@ def without_effects(problem: Problem, start: Point) -> Maximum:
     return _maximum(problem, point, at, float(decrement[0]), none, 1)
 
 
-def with_effect(problem: Problem, start: Point) -> Maximum:
+def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) -> Maximum:
     """Global maximum with one random effect.
 
-    A scan of its standard deviation over SCAN, finer ones around the best until Newton's method
-    takes over, which then may not leave the bracket nor end below a point of the scan.
+    A scan of its standard deviation over SCAN, as far as `ceiling` (an upper bound of the
+    profile likelihood that falls in the standard deviation) does not rule out what is beyond;
+    then finer scans around the best until Newton's method takes over, which may not leave the
+    bracket nor end below a point of the scan.
     """
-    scan = SCAN
-    point, at, decrement = climb(problem, _repeat(start, scan[:, None]), ROUGH, last=False)
-    # A rough profile is good enough to show where the maxima are.
-    values = np.where(
-        np.abs(decrement) < 100 * problem.k * ROUGH**2, at.value, np.finfo(float).min
-    )
-    profile = (scan, values)
-    rises = np.diff(values) > 0
-    maxima = int((np.append(True, rises) & np.append(~rises, True)).sum())
+    scan, values, points = _scan(problem, start, ceiling)
+    change = np.diff(values[: len(points)])
+    rises, falls = change > SMALL, change < -SMALL
+    maxima = int((np.append(True, rises) & np.append(falls, True)).sum())
     best = int(np.argmax(values))
-    if best == len(scan) - 1 or values[best] == np.finfo(float).min:
-        return _maximum(problem, _trial(point, best), _pick(at, best), math.inf, profile, maxima)
-    for _ in range(30):
-        low, high = scan[max(0, best - 1)], scan[best + 1]
-        trial = _trial(point, best)
-        if best == 0:
+    profile = (scan, values)
+    trial = points[min(best, len(points) - 1)]
+    if best == len(scan) - 1:
+        at = slope(problem, trial, ROUGH)
+        return _maximum(problem, trial, at, math.inf, profile, maxima)
+    low, high, highest = scan[max(0, best - 1)], scan[best + 1], values[best]
+    for _ in range(40):
+        if trial.scale[0, 0] == 0:
             trial, edge, left = climb(problem, trial, FINE)
             if edge.hessian[0, -1, -1] <= 0 or high < 1e-7:
                 return _maximum(problem, trial, edge, float(left[0]), profile, maxima)
@@ -344,12 +351,39 @@ def with_effect(problem: Problem, start: Point) -> Maximum:
             trial, done, left = climb(problem, trial, FINE, scales=True)
             if low < trial.scale[0, 0] < high and abs(left[0]) < NEARLY:
                 found = _maximum(problem, trial, done, float(left[0]), profile, maxima)
-                if found.inside and found.value >= values[best] - ROUGH:
+                if found.inside and found.value >= highest - SMALL:
                     return found
-        scan = np.linspace(low, high, 9)
-        point, at, _ = climb(problem, _repeat(trial, scan[:, None]), FINE, last=False)
-        best = min(int(np.argmax(at.value)), len(scan) - 2)
-    return _maximum(problem, _trial(point, best), _pick(at, best), math.inf, profile, maxima)
+        scales = np.linspace(low, high, 9)
+        point, at, _ = climb(problem, _repeat(start, scales[:, None]), FINE, last=False)
+        best, width = int(np.argmax(at.value)), high - low
+        trial = _trial(point, best)
+        low = scales[best - 1] if best else max(0.0, low - width)
+        high = scales[best + 1] if best < 8 else high + width
+    at = slope(problem, trial, FINE)
+    return _maximum(problem, trial, at, math.inf, profile, maxima)
+
+
+def _scan(
+    problem: Problem, start: Point, ceiling: Ceiling | None
+) -> tuple[Floats, Floats, list[Point]]:
+    """Profile likelihood on SCAN, or up to where `ceiling` makes the rest irrelevant.
+
+    Then the last value is that of the ceiling: too low for a maximum or for a confidence
+    interval of any usual level.
+    """
+    values: list[float] = []
+    points: list[Point] = []
+    while len(values) < len(SCAN):
+        begin = len(values)
+        if begin and ceiling is not None:
+            bound = ceiling(float(SCAN[begin]))
+            if bound < max(values) - 6:
+                return SCAN[: begin + 1], np.append(values, bound), points
+        part = SCAN[begin : begin + (6 if begin else 8)]
+        point, at, _ = climb(problem, _repeat(start, part[:, None]), ROUGH, last=False)
+        values += at.value.tolist()
+        points += [_trial(point, index) for index in range(len(part))]
+    return SCAN, np.array(values), points
 
 
 def _pick(at: Slope, index: int) -> Slope:
@@ -367,11 +401,11 @@ def with_two_effects(problem: Problem, start: Point, first: float) -> Maximum:
     ones = np.array([0.5, 1.0, 1.6]) * max(first, 0.05)
     others = SCAN[1:14:2]
     grid = np.array([(one, other) for one in ones for other in others])
-    point, at, _ = climb(problem, _repeat(start, grid), ROUGH, last=False)
+    point, at, _ = climb(problem, _repeat(start, grid), 10 * ROUGH, last=False)
     order = np.argsort(-at.value)
     candidates = []
     for index in order[:2]:
-        trial, done, left = climb(problem, _trial(point, int(index)), FINE, scales=True)
+        trial, done, left = climb(problem, _trial(point, int(index)), FINE2, scales=True)
         inside = (trial.scale[0] > 1e-4).all() and abs(left[0]) < NEARLY
         if inside and (np.linalg.eigvalsh(done.hessian[0]) < 0).all():
             candidates.append((trial, done, float(left[0])))
@@ -399,9 +433,9 @@ def _edges(problem: Problem, start: Point) -> list[tuple[Point, Slope, float]]:
             scale = np.zeros((1, 2))
             scale[0, effect] = edge.point.scale[0, 0]
             trial = Point(edge.point.beta, scale, edge.point.nu)
-            found.append((trial, slope(problem, trial, FINE), edge.decrement))
+            found.append((trial, slope(problem, trial, FINE2), edge.decrement))
     if not found:
-        found.append((start, slope(problem, start, FINE), math.inf))
+        found.append((start, slope(problem, start, FINE2), math.inf))
     return found
 
 
@@ -424,7 +458,7 @@ def profile_interval(problem: Problem, found: Maximum, level: float) -> tuple[fl
 
 def _crossing(problem: Problem, start: Point, outside: float, inside: float, cut: float) -> float:
     """Where the profile likelihood crosses `cut`: Newton's method kept in its bracket."""
-    point, scale = start, 0.5 * (outside + inside)
+    point, scale = _trial(start, 0), 0.5 * (outside + inside)
     for _ in range(60):
         point, at, _ = climb(
             problem, Point(point.beta, np.array([[scale]]), point.nu), FINE, last=False
@@ -435,7 +469,7 @@ def _crossing(problem: Problem, start: Point, outside: float, inside: float, cut
         step = scale - excess / float(at.gradient[0, -1] or 1e-300)
         lowest, highest = min(outside, inside), max(outside, inside)
         new = step if lowest < step < highest else 0.5 * (lowest + highest)
-        if abs(new - scale) <= 1e-10 * scale:
-            return new
+        if abs(new - scale) <= 1e-7 * scale:
+            return new  # quadratic convergence: the square of that is left
         scale = new
     return scale

@@ -16,8 +16,8 @@ import numpy as np
 from evisynth.models.families import Rows, Terms
 from evisynth.records import Floats
 
-# Nodes per random effect at first; odd, so that every second of them makes a rule too.
-NODES = {1: 33, 2: 33}
+# Nodes per random effect at first and at most; odd, so that every second makes a rule too.
+NODES = {1: 33, 2: 17}
 MOST = {1: 20_000, 2: 300}
 # Log-integrand below its maximum where the grid ends: exp(-36) = 2e-16.
 DROP = 36.0
