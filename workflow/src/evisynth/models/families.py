@@ -89,13 +89,16 @@ def hypergeometric(ai: Floats, n1i: Floats, ci: Floats, n2i: Floats) -> Terms:
         a, m, n1, n2, low = (v[rows][:, None, None] for v in (ai, mi, n1i, n2i, first))
         length, begin = (v[rows][:, None, None] for v in (size, start))
         # The top of the summands (Liao & Rosen 2001, doi:10.1198/000313001317098149): the
-        # smaller root of (psi - 1) u^2 - b u + c, in the form that cancels nothing.
+        # smaller root of (psi - 1) u^2 - b u + c, in the form that cancels nothing; b < 0 only
+        # where psi < 1.
         tilt = np.expm1(np.clip(eta, -HIGHEST, HIGHEST))
         odds = tilt + 1
         b = (n1 + m + 2) * odds + (n2 - m)
         c = (n1 + 1) * (m + 1) * odds
         root = np.sqrt(np.maximum(b * b - 4 * tilt * c, 0))
-        top = np.clip((2 * c / (b + root)).astype(np.intp) - low.astype(np.intp), 0, length - 1)
+        rising = b > 0
+        peak = np.where(rising, 2 * c, b - root) / np.where(rising, b + root, 2 * tilt)
+        top = np.clip(peak.astype(np.intp) - low.astype(np.intp), 0, length - 1)
         left = np.zeros_like(top[:, :1]) if width >= widest else top - width // 2
         left = np.clip(left, 0, np.maximum(length - width, 0))
         place = left[..., None] + np.arange(width)

@@ -586,6 +586,8 @@ def _ceiling(fit: _Fit, problem: Problem, own: _Own) -> Callable[[float], float]
     """
     # an infinite effect of its own: no bound but 1
     inner = np.flatnonzero(np.isfinite(own.mle_vi))
+    if not inner.size:
+        return lambda tau: 0.0
     se = np.sqrt(own.mle_vi[inner])
     height, tangents = None, np.zeros(len(inner))
     for off in (0.0, -1.0, 1.0):

@@ -8,10 +8,11 @@ profile likelihood finds the global one.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from evisynth.models.families import Terms
@@ -24,12 +25,22 @@ NAN = math.nan
 SCAN = np.concatenate([[0.0], 0.05 * 1.6 ** np.arange(17)])
 # Of the rule with half of the nodes; the error of the full rule is about its square. Two
 # random effects: 1e-8.
-ROUGH, FINE, FINE2 = 1e-3, 1e-6, 1e-4
-# Newton's decrement (twice the gain that is left) at which one more step is the last.
+ROUGH, FINE, FINE2 = 1e-4, 1e-6, 1e-4
+# Newton's decrement (twice the gain that is left) at which one more step is the last; SMALL
+# in a rough scan.
 NEARLY = 1e-9
 # Differences of the log-likelihood that a rough scan cannot tell from none.
 SMALL = 1e-3
 
+Indices: TypeAlias = NDArray[np.intp]
+Ceiling: TypeAlias = Callable[[float], float]
+"""Upper bound of the profile likelihood at a standard deviation and beyond."""
+
+
+# Differences of the log-likelihood that a rough scan cannot tell from none.
+SMALL = 1e-3
+
+Indices: TypeAlias = NDArray[np.intp]
 Ceiling: TypeAlias = Callable[[float], float]
 """Upper bound of the profile likelihood at a standard deviation and beyond."""
 
@@ -190,23 +201,23 @@ def _move(point: Point, step: Floats, own: Floats, factor: Floats) -> Point:
     )
 
 
-def _choose(which: Floats, yes: Point, no: Point) -> Point:
-    mask = which[:, None]
-    return Point(
-        np.where(mask, yes.beta, no.beta),
-        np.where(mask, yes.scale, no.scale),
-        np.where(mask, yes.nu, no.nu),
-    )
+def _trials(point: Point, which: Indices) -> Point:
+    return Point(point.beta[which], point.scale[which], point.nu[which])
 
 
-def _choose_slope(which: Floats, yes: Slope, no: Slope) -> Slope:
-    def pick(name: str) -> Floats:
-        old = getattr(no, name)
-        mask = which.reshape(-1, *[1] * (old.ndim - 1))
-        return np.where(mask, getattr(yes, name), old)
+_DERIVATIVES = ("value", "gradient", "hessian", "own", "cross", "curve", "error")
 
-    names = ("value", "gradient", "hessian", "own", "cross", "curve", "error")
-    return Slope(**{name: pick(name) for name in names}, nodes=max(yes.nodes, no.nodes))
+
+def _pick(at: Slope, which: Indices) -> Slope:
+    return Slope(**{name: getattr(at, name)[which] for name in _DERIVATIVES}, nodes=at.nodes)
+
+
+def _joined(old: Slope, new: Slope, which: Indices, take: Indices) -> Slope:
+    """`old` with trials `which` replaced by the trials `take` of `new`."""
+    parts = {name: getattr(old, name).copy() for name in _DERIVATIVES}
+    for name, values in parts.items():
+        values[which] = getattr(new, name)[take]
+    return Slope(**parts, nodes=max(old.nodes, new.nodes))
 
 
 def climb(
@@ -219,22 +230,33 @@ def climb(
     what is there, and the decrement that is left: nan or large where there is no maximum.
     """
     moving = problem.p + (point.scale.shape[1] if scales else 0)
-    noise = _noise(problem, tolerance)
-    nearly = max(NEARLY, 10 * noise)
+    noise = problem.k * tolerance**2
+    rough = tolerance > FINE
+    nearly, least = (SMALL, 1e-2) if rough else (NEARLY, 1e-9)
     at = slope(problem, point, tolerance)
     step, own, decrement = _newton(at, moving)
     factor = np.ones(len(point.beta))
     for _ in range(100):
-        going = ~(np.abs(decrement) < nearly) & (factor > 1e-9) & ~np.isnan(step).any(axis=1)
-        if not going.any():
+        going = np.flatnonzero(
+            ~(np.abs(decrement) < nearly) & (factor > least) & np.isfinite(step).all(axis=1)
+        )
+        if not going.size:
             break
-        trial = _move(point, step, own, np.where(going, factor, 0.0))
+        trial = _move(_trials(point, going), step[going], own[going], factor[going])
         new = slope(problem, trial, tolerance)
+        old = at.value[going]
         with np.errstate(invalid="ignore"):
-            better = going & (new.value >= at.value - noise - 1e-12 * np.abs(at.value))
-        point, at = _choose(better, trial, point), _choose_slope(better, new, at)
-        factor = np.where(better, 1.0, np.where(going, factor / 2, factor))
-        step, own, decrement = _newton(at, moving)
+            better = new.value >= old - noise - 1e-12 * np.abs(old)
+        factor[going] = np.where(better, 1.0, factor[going] / 2)
+        take = np.flatnonzero(better)
+        if take.size:
+            which = going[take]
+            for part in ("beta", "scale", "nu"):
+                values = getattr(point, part).copy()
+                values[which] = getattr(trial, part)[take]
+                point = replace(point, **{part: values})
+            at = _joined(at, new, which, take)
+            step, own, decrement = _newton(at, moving)
     if last:
         trial = _move(point, step, own, (np.abs(decrement) < nearly).astype(float))
         if np.isfinite(trial.beta).all():
@@ -253,8 +275,7 @@ def _repeat(point: Point, scales: Floats) -> Point:
 
 
 def _trial(point: Point, index: int) -> Point:
-    part = slice(index, index + 1)
-    return Point(point.beta[part], point.scale[part], point.nu[part])
+    return _trials(point, np.array([index]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,17 +400,11 @@ def _scan(
             bound = ceiling(float(SCAN[begin]))
             if bound < max(values) - 6:
                 return SCAN[: begin + 1], np.append(values, bound), points
-        part = SCAN[begin : begin + (6 if begin else 8)]
+        part = SCAN[begin : begin + (3 if begin else 8)]
         point, at, _ = climb(problem, _repeat(start, part[:, None]), ROUGH, last=False)
         values += at.value.tolist()
         points += [_trial(point, index) for index in range(len(part))]
     return SCAN, np.array(values), points
-
-
-def _pick(at: Slope, index: int) -> Slope:
-    part = slice(index, index + 1)
-    names = ("value", "gradient", "hessian", "own", "cross", "curve", "error")
-    return Slope(**{name: getattr(at, name)[part] for name in names}, nodes=at.nodes)
 
 
 def with_two_effects(problem: Problem, start: Point, first: float) -> Maximum:

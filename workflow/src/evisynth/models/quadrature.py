@@ -130,16 +130,16 @@ def _reach(latent: Latent, mode: Floats, top: Floats, sd: Floats) -> Floats:
     low = np.zeros((len(mode), 2))
     high = np.full((len(mode), 2), 1.01 * math.sqrt(2 * DROP))
     far = np.minimum(math.sqrt(2.4 * DROP) * sd[:, None] * np.ones(2), high)
-    for _ in range(100):
+    for turn in range(100):
         drop = top[:, None] - _log_integrand(latent, (mode + far * side)[..., None])
         short, long = drop < DROP, drop > 1.5 * DROP
         if not (short | long).any():
             break
         low, high = np.where(short, far, low), np.where(long, far, high)
-        # exact for a parabola
+        # exact for a parabola; every other time the middle, which cannot creep
         guess = far * np.sqrt(1.2 * DROP / np.maximum(drop, 1e-3))
-        middle = 0.5 * (low + high)
-        guess = np.where((guess > low) & (guess < high), guess, middle)
+        within = (guess > low) & (guess < high) & (turn % 2 == 0)
+        guess = np.where(within, guess, 0.5 * (low + high))
         far = np.where(short | long, guess, far)
     return far
 
