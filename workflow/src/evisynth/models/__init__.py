@@ -1,0 +1,1 @@
+"""Model families beyond inverse variance with an intercept."""
