@@ -126,7 +126,7 @@ def _t_row(
     tau2: Tau2 | None,
     notes: tuple[str, ...] = (),
 ) -> Estimate:
-    """t interval with k - 1 df and the standard error of Wald times the root of `factor`."""
+    """A t interval with k - 1 df; the standard error is Wald's times the root of `factor`."""
     notes = (*(tau2.notes if tau2 else ()), *notes)
     se = mean.se * math.sqrt(factor)
     if se == 0:
@@ -195,7 +195,7 @@ def uwls(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.0) -> E
     if data.k == 1:
         return _alone(yi, model="common", method="UWLS", test="t", null=null)
     mean = _mean(data, 0.0)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if 0 < mean.s2w < 1:
         notes = (
             f"effects more alike than chance: the factor of the variance is {mean.s2w:.6g}, "
@@ -345,9 +345,7 @@ def _pivot(data: Sample, tau2: float) -> _Pivot:
     )
 
 
-def henmi_copas(
-    yi: Floats, vi: Floats, *, level: float, null: float | None = 0.0
-) -> Estimate:
+def henmi_copas(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.0) -> Estimate:
     """Henmi & Copas (2010, doi:10.1002/sim.4029): random/DL/hc.
 
     The common-effect estimate, which publication bias distorts least, with an interval that
@@ -397,11 +395,11 @@ def _width(row: Estimate) -> float:
     return row.ci_high - row.ci_low
 
 
-def _wider(
-    knapp_hartung: Estimate, other: Estimate, *, test: str, name: str
-) -> Estimate:
+def _wider(knapp_hartung: Estimate, other: Estimate, *, test: str, name: str) -> Estimate:
     """The row with the wider interval, under the name of the rule; it says which and why."""
-    widths = f"width {_width(knapp_hartung):.6g} by Knapp-Hartung, {_width(other):.6g} by {name}"
+    widths = (
+        f"width {_width(knapp_hartung):.6g} by Knapp-Hartung, {_width(other):.6g} by {name}"
+    )
     if math.isnan(_width(knapp_hartung)):
         note = f"the interval of {name}: that of Knapp-Hartung is not estimable"
     elif _width(other) > _width(knapp_hartung):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import chdtrc, gammainccinv, gammaincinv, ndtr, stdtr
 
 from evisynth.inference import normal_quantile
 from evisynth.models.integration import adaptive
+from evisynth.models.mixture import NEGLIGIBLE, Mixture
 from evisynth.records import Floats
 from evisynth.tau2 import Sample, generalised_q, sample
 
@@ -24,8 +24,6 @@ BLOCK = 2_000_000
 REACH = 24.0
 # Width of the panels, in logarithms, that a quadrature starts from.
 PANEL = 4.0
-# Weight below which a part of a mixture cannot move a digit.
-NEGLIGIBLE = 1e-18
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def _contour(share: Floats, wi: Floats, q: float, tau2: Floats) -> tuple[Floats,
     def along(points: Floats) -> tuple[Floats, Floats]:
         """Sums of tail and density over `points` of the path, in units of `width`."""
         y = points[:, np.newaxis] * width
-        s = saddle + 1j * y + bend * y * y
+        s: Complex = saddle + 1j * y + bend * y * y
         value, slope = _integrand(share, wi, scale, q, s)
         value *= (1j + 2 * bend * y) * (width / math.pi)
         return (value / s).imag.sum(axis=0), (value * slope).imag.sum(axis=0)
@@ -209,39 +207,6 @@ def _distribution(data: Sample, q: float) -> _Tau2:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Mixture:
-    """A mixture of normal distributions: weights, means and standard deviations, (n,)."""
-
-    weights: Floats
-    means: Floats
-    sds: Floats
-
-    def below(self, x: float) -> float:
-        """Probability of less than `x`."""
-        return float(self.weights @ ndtr((x - self.means) / self.sds))
-
-    def density(self, x: float) -> float:
-        """Density at `x`."""
-        z = (x - self.means) / self.sds
-        return float(self.weights @ (np.exp(-z * z / 2) / self.sds)) / math.sqrt(2 * math.pi)
-
-    def quantile(self, p: float) -> float:
-        """The value below which the probability is `p`."""
-        low, high = float(self.means.min()), float(self.means.max())
-        step = float(self.sds.min())
-        while self.below(low) > p:
-            low, step = low - step, 2 * step
-        step = float(self.sds.min())
-        while self.below(high) < p:
-            high, step = high + step, 2 * step
-        return float(
-            brentq(lambda x: self.below(x) - p, low, high, xtol=1e-300, rtol=1e-14)
-            if low < high
-            else low
-        )
-
-
 def _means(data: Sample, tau2: Floats) -> tuple[Floats, Floats]:
     """Weighted mean and Knapp and Hartung's variance of it at each of `tau2` (n,)."""
     wi = 1 / (data.vi + tau2[:, np.newaxis])
@@ -251,7 +216,7 @@ def _means(data: Sample, tau2: Floats) -> tuple[Floats, Floats]:
     return means, squares / ((data.k - 1) * sums)
 
 
-def _predictive(law: _Tau2) -> _Mixture:
+def _predictive(law: _Tau2) -> Mixture:
     """The law of mean + z tau - t se, z normal and t with k - 1 df, as normals mixed.
 
     t is a normal variable over the root of chi-squared / (k - 1), which is mixed over, too.
@@ -273,7 +238,7 @@ def _predictive(law: _Tau2) -> _Mixture:
     joint = weights[:, np.newaxis] * (shares / shares.sum())
     kept = joint > NEGLIGIBLE
     columns = np.broadcast_to(means[:, np.newaxis], joint.shape)
-    return _Mixture(joint[kept] / joint[kept].sum(), columns[kept], np.sqrt(spread[kept]))
+    return Mixture(joint[kept] / joint[kept].sum(), columns[kept], np.sqrt(spread[kept]))
 
 
 def _draws(law: _Tau2, replicates: int, seed: int) -> Floats:
@@ -352,7 +317,7 @@ def nagashima(
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """Probability that the effect of a new study lies beyond a threshold, or a share of effects.
+    """How likely it is that an effect lies beyond a threshold, or the share of those that do.
 
     Attributes
     ----------
@@ -456,8 +421,8 @@ def beyond_new(
 
     From the distribution whose quantiles are the prediction interval: t with `df` degrees of
     freedom (normal where nan) about the estimate, scale sqrt(se^2 + tau2) (Higgins et al. 2009,
-    doi:10.1111/j.1467-985X.2008.00552.x; Siemens et al. 2025 for the share of comparable
-    studies). Unlike `beyond` it carries the uncertainty of the mean. Parameters as for `beyond`.
+    doi:10.1111/j.1467-985X.2008.00552.x). Unlike `beyond` it carries the uncertainty of the
+    mean. Parameters as for `beyond`.
     """
     sign = _sign(side)
     scale = math.hypot(se, math.sqrt(tau2))
