@@ -20,7 +20,7 @@ from evisynth.heterogeneity import typical_vi
 from evisynth.measures import MEASURES
 from evisynth.pooling import ModelSpec, pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
-from evisynth.tau2 import TAU2, Tau2, log_likelihood
+from evisynth.tau2 import Tau2, estimate, log_likelihood
 
 with warnings.catch_warnings():
     # sympy, which PyMARE imports, uses names that mpmath has deprecated.
@@ -193,7 +193,7 @@ def _likelihood_excuse(engine: _Engine, method: str, value: float, ours: Tau2) -
     lower = f"the log-likelihood is {theirs:.10g} there and {best:.10g} at ours"
     if len(ours.maxima) > 1:
         return f"PyMARE may find a local maximum only: {lower}"
-    start = TAU2["DL"](engine.yi, engine.vi).value + float(engine.vi.mean())
+    start = estimate("DL", engine.yi, engine.vi).value + float(engine.vi.mean())
     if ours.value < SMALLEST_TRIAL * start:
         return f"PyMARE misses a maximum that is small beside the mean variance: {lower}"
     return ""
@@ -213,7 +213,7 @@ def _pymare_tau2(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]
     data = Dataset(engine.yi, engine.vi)
     for method, estimator in TAU2_OF_PYMARE.items():
         summary = estimator().fit_dataset(data).summary()
-        ours, value = TAU2[method](engine.yi, engine.vi), _scalar(summary.tau2)
+        ours, value = estimate(method, engine.yi, engine.vi), _scalar(summary.tau2)
         kind = "likelihood" if ours.maxima else "closed form"
         documented = ""
         if ours.maxima:

@@ -24,6 +24,19 @@ TAU2: dict[str, str] = {
     "PM": "Paule & Mandel (1982)",
     "ML": "maximum likelihood",
     "REML": "restricted maximum likelihood",
+    "HS": "Hunter & Schmidt (2004)",
+    "HSk": "Hunter & Schmidt with the small-sample factor of Brannick et al. (2019)",
+    "SJ": "Sidik & Jonkman (2005)",
+    "EB": "empirical Bayes (Morris 1983); the same equation as Paule & Mandel's",
+    "PMM": "median-unbiased Paule & Mandel (Viechtbauer 2021)",
+    "DLIT": "DerSimonian & Laird iterated; its only fixed point is Paule & Mandel's",
+}
+
+# Estimators of tau2 that need a number besides their name.
+TAU2_GIVEN: dict[str, str] = {
+    "GENQ": "generalised Q with given weights (DerSimonian & Kacker 2007)",
+    "GENQM": "median-unbiased generalised Q with given weights (Jackson 2013)",
+    "fixed": "tau2 is given",
 }
 
 TESTS: dict[str, str] = {

@@ -9,19 +9,11 @@ import numpy as np
 
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
+from evisynth.linear import Problem, at, problem, total
 from evisynth.measures import MEASURES, corrections
 from evisynth.menus import TESTS
 from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
-from evisynth.tau2 import (
-    TAU2,
-    Sample,
-    Tau2,
-    estimates,
-    generalised_q,
-    sample,
-    total,
-    weighted_mean,
-)
+from evisynth.tau2 import PLAIN, Tau2, estimates, shown
 
 NAN = math.nan
 # Fewest studies with a prediction interval: HTS and HK-PR spend two degrees of freedom.
@@ -80,13 +72,12 @@ class _Mean:
     s2w: float
 
 
-def _mean(data: Sample, tau2: float) -> _Mean:
-    scaled = math.ldexp(tau2, -2 * data.exponent)
-    se = math.sqrt(1 / total(1 / (data.vi + scaled)))
+def _mean(data: Problem, tau2: float) -> _Mean:
+    fit = at(data, data.scaled(tau2))
     return _Mean(
-        estimate=data.shift + math.ldexp(weighted_mean(data, scaled), data.exponent),
-        se=math.ldexp(se, data.exponent),
-        s2w=generalised_q(data, scaled) / (data.k - 1),
+        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
+        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
+        s2w=fit.q / (data.k - 1),
     )
 
 
@@ -135,13 +126,13 @@ def _estimate(
 
 
 def _rows(
-    effects: EffectSizes, spec: ModelSpec, data: Sample, tau2s: Mapping[str, Tau2]
+    effects: EffectSizes, spec: ModelSpec, data: Problem, tau2s: Mapping[str, Tau2]
 ) -> tuple[dict[tuple[str, str], Estimate], dict[str, float]]:
     """All rows by method and test, and Knapp and Hartung's factor by method."""
     mean = _mean(data, 0.0)
     rows = {("IV", "z"): _estimate(effects, spec, mean, "IV", "z", Tau2(0.0), data.k)}
     s2w = {}
-    for method in TAU2:
+    for method in shown(spec.method):
         mean = _mean(data, tau2s[method].value)
         s2w[method] = mean.s2w
         for test in TESTS:
@@ -259,7 +250,7 @@ def _impossible(estimate: Estimate, measure: str) -> list[str]:
 def _weights(effects: EffectSizes, yi: Floats, vi: Floats, tau2: float) -> Floats:
     """Per cent, one per row; nan where a row is not pooled."""
     # In the unit of the data's own scale, so that neither tiny nor huge variances overflow.
-    exponent = sample(yi, vi).exponent
+    exponent = problem(yi, vi).exponent
     wi = 1 / (np.ldexp(vi, -2 * exponent) + math.ldexp(tau2, -2 * exponent))
     weights = np.full(len(effects.included), NAN)
     weights[effects.pooled] = 100 * (wi / total(wi))
@@ -282,8 +273,8 @@ def _check(effects: EffectSizes, spec: ModelSpec) -> None:
         raise ValueError(f"effects must be random or common, not {spec.effects!r}")
     if spec.test not in TESTS:
         raise ValueError(f"test must be one of {', '.join(TESTS)}, not {spec.test!r}")
-    if spec.method not in TAU2:
-        raise ValueError(f"method must be one of {', '.join(TAU2)}, not {spec.method!r}")
+    if spec.method not in PLAIN:
+        raise ValueError(f"method must be one of {', '.join(PLAIN)}, not {spec.method!r}")
     if spec.prediction not in PREDICTION:
         raise ValueError(
             f"prediction must be one of {', '.join(PREDICTION)}, not {spec.prediction!r}"
@@ -369,7 +360,7 @@ def pool(effects: EffectSizes, model: ModelSpec) -> Fit:
     try:
         tau2s = estimates(yi, vi, first=model.method)
         spread = heterogeneity(yi, vi, tau2s, model.level)
-        rows, s2w = _rows(effects, model, sample(yi, vi), tau2s)
+        rows, s2w = _rows(effects, model, problem(yi, vi), tau2s)
     except OverflowError as error:
         return _fit(effects, model, notes=[f"not estimable: {error}", *notes])
 

@@ -1,4 +1,4 @@
-"""Between-study variance: one function per estimator, for models with an intercept only.
+"""Between-study variance: one function per estimator, with or without moderators.
 
 Every estimator is exact: closed forms in sums that lose no digits, the others as roots to
 machine precision inside brackets that are proven to hold them. Nothing iterates until a
@@ -10,18 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
+from evisynth import linear
+from evisynth.linear import Curve, Problem, Weighted, at, curve, height, problem, total, weigh
+from evisynth.quadratic import form, tails
 from evisynth.records import Floats
 
-# Largest distance between effects, in standard errors of the most precise study: squares of it,
-# and products of these, must stay inside the range of double precision.
-WIDEST = 1e70
-# Spacing of the scan in log(tau2 + smallest vi). As functions of that variable all terms of the
-# score are analytic within pi of the real axis, so that none can turn within a hundredth of pi.
+NAN = math.nan
+# Spacing of the first grid in log(tau2 + smallest vi). As functions of that variable all terms
+# of the score are analytic within pi of the real axis, so that none can turn within a hundredth
+# of pi.
 STEP = 1 / 32
-# Numbers held at once by the scan.
-BLOCK = 1_000_000
+# The certificate: no tau2 has a log-likelihood that is higher by more than this, per study.
+CERTAIN = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,257 +33,288 @@ class Tau2:
     Attributes
     ----------
     value : at least 0; the square of the unit of yi.
+    se : its standard error, in the unit of `value`; nan where there is none.
     maxima : where the (restricted) likelihood has a local maximum, ascending; empty for
         estimators that maximise none.
     notes : every caveat.
     """
 
     value: float
+    se: float = NAN
     maxima: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Effects and variances in an order, an origin and a unit in which sums lose no digits.
-
-    Attributes
-    ----------
-    yi, vi : sorted by vi; yi is 0 for the most precise study and vi between 0.5 and 2.
-    shift : what was subtracted from yi.
-    exponent : yi was then divided by 2 to this power, and vi by 4 to this power.
-    """
-
-    yi: Floats
-    vi: Floats
-    shift: float
-    exponent: int
-
-    @property
-    def k(self) -> int:
-        """Number of studies."""
-        return self.yi.size
-
-    @property
-    def yi_range(self) -> float:
-        """Largest minus smallest effect."""
-        return float(self.yi.max() - self.yi.min())
-
-
-def sample(yi: Floats, vi: Floats) -> Sample:
-    """Sort, shift and scale effects `yi` with variances `vi`, both of shape (k,).
-
-    Sorting makes every result independent of the order of the studies, the shift keeps the
-    digits of effects far from 0, and the scale, a power of 2, changes no digit.
-
-    Raises
-    ------
-    ValueError
-        Different shapes, no study, an effect that is not finite, a variance that is not
-        positive and finite.
-    OverflowError
-        Effects or variances so far apart that squares leave the range of double precision.
-    """
-    yi, vi = np.asarray(yi, dtype=float), np.asarray(vi, dtype=float)
-    if yi.ndim != 1 or yi.shape != vi.shape or yi.size == 0:
-        raise ValueError(
-            f"yi and vi must be of one shape (k,), k > 0, not {yi.shape}, {vi.shape}"
-        )
-    if not np.isfinite(yi).all():
-        raise ValueError(f"yi must be finite, not {yi.tolist()}")
-    if not (np.isfinite(vi) & (vi > 0)).all():
-        raise ValueError(f"vi must be positive and finite, not {vi.tolist()}")
-    order = np.lexsort((yi, vi))
-    yi, vi = yi[order], vi[order]
-    shift, exponent = float(yi[0]), math.frexp(float(vi[0]))[1] // 2
-    with np.errstate(over="ignore"):
-        yi = np.ldexp(yi - shift, -exponent)
-        vi = np.ldexp(vi, -2 * exponent)
-    if np.ptp(yi) > WIDEST or vi[-1] > WIDEST**2:
-        raise OverflowError(
-            f"effects or standard errors are more than {WIDEST:g} times the smallest standard "
-            "error apart: look for a mistyped number or unit"
-        )
-    return Sample(yi=yi, vi=vi, shift=shift, exponent=exponent)
-
-
-def total(values: Floats) -> float:
-    """Sum, correctly rounded: independent of order, and of the processor's vector unit."""
-    return math.fsum(values.tolist())
-
-
-def weighted_mean(data: Sample, tau2: float) -> float:
-    """Mean with the weights 1 / (vi + tau2), in the unit of `data`."""
-    wi = 1 / (data.vi + tau2)
-    return total(wi * data.yi) / total(wi)
-
-
-def generalised_q(data: Sample, tau2: float) -> float:
-    """Sum of squared residuals weighted by 1 / (vi + tau2); Cochran's Q where tau2 = 0."""
-    wi = 1 / (data.vi + tau2)
-    return total(wi * (data.yi - weighted_mean(data, tau2)) ** 2)
-
-
-def trace_p(data: Sample, tau2: float) -> float:
-    """Sum of wi minus the sum of wi squared over the sum of wi, wi = 1 / (vi + tau2).
-
-    The trace of metafor's P matrix; also the denominator of DerSimonian and Laird (1986, eq.
-    8).
-    """
-    wi = 1 / (data.vi + tau2)
-    others = total(wi) - wi
-    # Only the first, most precise study can outweigh all others and lose digits above.
-    others[0] = total(wi[1:])
-    return total(wi * others) / total(wi)
-
-
 def falling_root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Root to the last bit of a function that is positive at `low` and not so at `high`."""
+    """Root to the last bit of a function that is positive at `low` and not so at `high`.
+
+    Steps of false position (Illinois: the value at an end that stays is halved), and of
+    bisection wherever one of these did not halve the bracket.
+    """
+    at_low, at_high = function(low), function(high)
+    bisect = False
     while low < (middle := low + (high - low) / 2) < high:
-        if function(middle) > 0:
-            low = middle
+        width, point = high - low, middle
+        if not bisect and at_low > at_high:
+            guess = low + width * (at_low / (at_low - at_high))
+            point = guess if low < guess < high else middle
+        value = function(point)
+        if value > 0:
+            low, at_low, at_high = point, value, at_high / 2
         else:
-            high = middle
+            high, at_high, at_low = point, value, at_low / 2
+        bisect = high - low > width / 2
     return high
 
 
-def tau2_at_q(data: Sample, q: float) -> float:
+def tau2_at_q(data: Problem, q: float) -> float:
     """Root in tau2 of the generalised Q = `q` in the unit of `data`; 0 where Q(0) is not above.
 
-    Q falls in tau2 and Q(tau2) (vi_min + tau2) is at most half of (k - 1) times the squared
-    range of the effects, which bounds the search above.
+    Q falls in tau2. Q(tau2) (vi_min + tau2) is at most the sum of squared residuals of ordinary
+    least squares, which with an intercept only is at most k - 1 times half the squared range of
+    the effects; that bounds the search above.
     """
-    if generalised_q(data, 0.0) <= q:
+    if at(data, 0.0).q <= q:
         return 0.0
-    highest = data.yi_range**2 * (data.k - 1) / (2 * q)
-    return falling_root(lambda tau2: generalised_q(data, tau2) - q, 0.0, highest)
+    highest = residual_squares(data) / q
+    return falling_root(lambda tau2: at(data, tau2).q - q, 0.0, highest)
 
 
-def _two_studies(yi: Floats, vi: Floats) -> Sample:
-    data = sample(yi, vi)
-    if data.k < 2:
-        raise ValueError("tau2 needs at least two studies")
-    return data
+def residual_squares(data: Problem) -> float:
+    """At least the sum of squared residuals of ordinary least squares."""
+    if data.x is None:
+        return data.yi_range**2 * (data.k - 1) / 2
+    # The last factor: rounding must not put the bound below.
+    return weigh(data, np.ones(data.k)).q * (1 + 1e-9)
 
 
-def _truncated(data: Sample, value: float) -> Tau2:
+def _moments(
+    data: Problem, fit: Weighted, value: float, divisor: float, notes: tuple[str, ...]
+) -> Tau2:
+    """An estimate in the unit of `data`, truncated at 0, linear in the Q of `fit`.
+
+    Its standard error is the square root of 2 tr(P S P S), S = diag(vi + tau2) with the
+    truncated tau2, over `divisor`: normal effects make Q a quadratic form in normal variables.
+    """
     scaled = math.ldexp(value, 2 * data.exponent)
     if scaled < 0:
-        return Tau2(0.0, notes=(f"tau2 truncated at 0 (untruncated: {scaled:.6g})",))
-    return Tau2(scaled)
+        notes = (*notes, f"tau2 truncated at 0 (untruncated: {scaled:.6g})")
+    kept = max(0.0, value)
+    variance = data.vi + kept
+    se = math.sqrt(2 * fit.trace_pspt(variance, variance)) / divisor
+    return Tau2(max(0.0, scaled), se=math.ldexp(se, 2 * data.exponent), notes=notes)
 
 
-def dersimonian_laird(yi: Floats, vi: Floats) -> Tau2:
-    """DerSimonian & Laird (1986, eq. 8; doi:10.1016/0197-2456(86)90046-2), truncated at 0.
-
-    Parameters are effects and variances of shape (k,), k > 1. Raises what `sample` raises.
-    """
-    data = _two_studies(yi, vi)
-    return _truncated(data, (generalised_q(data, 0.0) - (data.k - 1)) / trace_p(data, 0.0))
+def dersimonian_laird(data: Problem) -> Tau2:
+    """DerSimonian & Laird (1986, eq. 8; doi:10.1016/0197-2456(86)90046-2), truncated at 0."""
+    fit = at(data, 0.0)
+    trace = fit.trace_p
+    return _moments(data, fit, (fit.q - (data.k - data.p)) / trace, trace, ())
 
 
-def hedges(yi: Floats, vi: Floats) -> Tau2:
+def hedges(data: Problem) -> Tau2:
     """Hedges (1983; doi:10.1037/0033-2909.93.2.388), also called Cochran's: truncated at 0.
 
-    Variance of the effects minus the mean of their sampling variances. Parameters are effects
-    and variances of shape (k,), k > 1. Raises what `sample` raises.
+    Without moderators the variance of the effects minus the mean of their sampling variances.
     """
-    data = _two_studies(yi, vi)
+    return _generalised(data, np.ones(data.k))
+
+
+def hunter_schmidt(data: Problem) -> Tau2:
+    """Hunter & Schmidt (2004) as in Viechtbauer (2005, doi:10.3102/10769986030003261)."""
+    fit = at(data, 0.0)
+    whole = total(fit.wi)
+    return _moments(data, fit, (fit.q - data.k) / whole, whole, ())
+
+
+def hunter_schmidt_k(data: Problem) -> Tau2:
+    """Hunter & Schmidt with the factor k / (k - p) of Brannick et al. (2019).
+
+    doi:10.1002/jrsm.1361.
+    """
+    fit = at(data, 0.0)
+    whole, share = total(fit.wi), data.k / (data.k - data.p)
+    return _moments(data, fit, (share * fit.q - data.k) / whole, whole / share, ())
+
+
+def sidik_jonkman(data: Problem) -> Tau2:
+    """Sidik & Jonkman (2005a, 2005b; doi:10.1111/j.1467-9876.2005.00489.x).
+
+    Starts from the variance of the effects with denominator k, with moderators too.
+    """
     mean = total(data.yi) / data.k
-    variance = total((data.yi - mean) ** 2) / (data.k - 1)
-    return _truncated(data, variance - total(data.vi) / data.k)
+    start = total((data.yi - mean) ** 2) / data.k
+    if start == 0:
+        return Tau2(
+            0.0,
+            notes=("tau2 = 0 and its standard error not estimable: the effects are all equal",),
+        )
+    fit = at(data, start)
+    df = data.k - data.p
+    return _moments(data, fit, start * fit.q / df, df / start, ())
 
 
-def paule_mandel(yi: Floats, vi: Floats) -> Tau2:
-    """Paule & Mandel (1982; doi:10.6028/jres.087.022): the tau2 at which Q equals k - 1.
+def paule_mandel(data: Problem) -> Tau2:
+    """Paule & Mandel (1982; doi:10.6028/jres.087.022): the tau2 at which Q equals k - p.
 
-    The root to machine precision; 0 where Q is below k - 1 even at tau2 = 0. Parameters are
-    effects and variances of shape (k,), k > 1. Raises what `sample` raises.
+    The root to machine precision; 0 where Q is below k - p even at tau2 = 0.
     """
-    data = _two_studies(yi, vi)
-    value = math.ldexp(tau2_at_q(data, data.k - 1), 2 * data.exponent)
-    return Tau2(value, notes=() if value else ("tau2 = 0: Q is not above k - 1",))
+    return _at_q(data, data.k - data.p, "k - 1" if data.p == 1 else "k - p")
 
 
-def _log_likelihood(data: Sample, tau2: float, restricted: bool) -> float:
-    variance = data.vi + tau2
-    terms = [math.log(value) for value in variance.tolist()]
-    terms.append(generalised_q(data, tau2))
-    df = data.k
-    if restricted:
-        df -= 1
-        terms += [math.log(total(1 / variance)), -math.log(data.k)]
-    terms += [df * math.log(2 * math.pi), 2 * df * data.exponent * math.log(2)]
-    return -math.fsum(terms) / 2
+def median_unbiased_paule_mandel(data: Problem) -> Tau2:
+    """Viechtbauer (2021): the tau2 at which Q equals the median of chi-squared, k - p df."""
+    median = 2 * float(gammaincinv((data.k - data.p) / 2, 0.5))
+    return _at_q(data, median, "the median of its distribution")
 
 
-def log_likelihood(yi: Floats, vi: Floats, tau2: float, *, restricted: bool) -> float:
-    """(Restricted) log-likelihood at `tau2`, the mean at its maximum, with all constants.
+def _at_q(data: Problem, q: float, name: str) -> Tau2:
+    scaled = tau2_at_q(data, q)
+    wi = total(1 / (data.vi + scaled))
+    se = math.sqrt(2 / (data.k - data.p)) * data.k / wi
+    return Tau2(
+        math.ldexp(scaled, 2 * data.exponent),
+        se=math.ldexp(se, 2 * data.exponent),
+        notes=() if scaled else (f"tau2 = 0: Q is not above {name}",),
+    )
 
-    Restricted: including +1/2 log|X'X| as in metafor (Harville 1974; Viechtbauer 2005,
-    doi:10.3102/10769986030003261). Effects and variances of shape (k,). Raises what `sample`
-    raises, and ValueError where tau2 is negative or not finite.
+
+def iterated_dersimonian_laird(data: Problem) -> Tau2:
+    """DerSimonian & Laird with the weights 1 / (vi + tau2) of its own result, truncated at 0.
+
+    The step from tau2 is (Q(tau2) - (k - p)) / tr(P), so that a fixed point above 0 has
+    Q = k - p, and 0 is one where Q(0) is not above k - p: as Q falls, there is exactly one, the
+    estimate of Paule and Mandel. Iterations in other programs may circle around it. The
+    standard error is that of the generalised method of moments with the final weights.
     """
-    data = sample(yi, vi)
-    if not (math.isfinite(tau2) and tau2 >= 0):
-        raise ValueError(f"tau2 must be finite and not negative, not {tau2}")
-    return _log_likelihood(data, math.ldexp(tau2, -2 * data.exponent), restricted)
+    found = paule_mandel(data)
+    fit = at(data, data.scaled(found.value))
+    se = math.sqrt(2 * (data.k - data.p)) / fit.trace_p
+    return Tau2(found.value, se=math.ldexp(se, 2 * data.exponent), notes=found.notes)
 
 
-def _score(data: Sample, tau2: float, restricted: bool) -> float:
-    """Twice the derivative of the (restricted) log-likelihood with respect to tau2."""
-    wi = 1 / (data.vi + tau2)
-    residuals = data.yi - weighted_mean(data, tau2)
-    penalty = trace_p(data, tau2) if restricted else total(wi)
-    return total((wi * residuals) ** 2) - penalty
+def generalised(data: Problem, weights: Floats) -> Tau2:
+    """Generalised method of moments (DerSimonian & Kacker 2007, doi:10.1016/j.cct.2006.04.004).
+
+    Positive `weights` of shape (k,) in the order of `data`; any scale. Truncated at 0.
+    """
+    return _generalised(data, weights / weights.max())
 
 
-def _scores(data: Sample, tau2: Floats, restricted: bool) -> Floats:
-    """`_score` at many values of tau2, for its sign."""
-    wi = 1 / (data.vi + tau2[:, np.newaxis])
-    sums = wi.sum(axis=1, keepdims=True)
-    residuals = data.yi - (wi * data.yi).sum(axis=1, keepdims=True) / sums
-    penalty = wi
-    if restricted:
-        others = sums - wi
-        others[:, 0] = wi[:, 1:].sum(axis=1)
-        penalty = wi * others / sums
-    scores: Floats = ((wi * residuals) ** 2).sum(axis=1) - penalty.sum(axis=1)
-    return scores
+def median_unbiased_generalised(data: Problem, weights: Floats) -> Tau2:
+    """The tau2 at which the generalised Q is the median of its exact distribution.
+
+    After Jackson (2013, doi:10.1002/jrsm.1081). Positive `weights` as for `generalised`. 0
+    where Q is below the median even at tau2 = 0.
+    """
+    fit = weigh(data, weights / weights.max())
+    q = fit.q
+
+    def surplus(tau2: float) -> float:
+        return tails(form(fit, data.vi + tau2), q)[0] - 0.5
+
+    scaled = 0.0
+    if surplus(0.0) > 0:
+        scaled = falling_root(surplus, 0.0, above(surplus, 1.0))
+    notes = () if scaled else ("tau2 = 0: Q is not above the median of its distribution",)
+    return _moments(data, fit, scaled, fit.trace_p, notes)
 
 
-def _local_maxima(data: Sample, restricted: bool) -> list[float]:
-    """All local maxima of the profile likelihood on [0, inf), in the unit of `data`.
+def above(function: Callable[[float], float], start: float) -> float:
+    """Power of 2 times `start` where a function that falls to below 0 is not positive."""
+    while function(start) > 0:
+        start *= 2
+    return start
 
-    The score is negative beyond the squared range of the effects: each residual is at most the
-    range times the share of the weight that the other studies have, so that the sum of squares
-    in the score is below the penalty as soon as tau2 + vi_min exceeds the squared range.
+
+def _generalised(data: Problem, wi: Floats) -> Tau2:
+    fit = weigh(data, wi)
+    trace = fit.trace_p
+    return _moments(data, fit, (fit.q - total(fit.wi * fit.free * data.vi)) / trace, trace, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile of the (restricted) log-likelihood, in the unit of the problem.
+
+    Attributes
+    ----------
+    grid : from 0 to beyond the last maximum.
+    maxima : tau2 of each local maximum and its log-likelihood, ascending.
+    """
+
+    grid: Curve
+    maxima: dict[float, float]
+
+    @property
+    def best(self) -> float:
+        """Where the likelihood is highest."""
+        return max(self.maxima, key=lambda tau2: (self.maxima[tau2], tau2))
+
+
+def profile(data: Problem, *, restricted: bool) -> Profile:
+    """Local maxima of the profile likelihood on [0, inf), in the unit of `data`.
+
+    Above: with K an orthonormal basis of the contrasts and l the eigenvalues of K'VK + tau2,
+    the score is the sum of z^2 / l^2 - 1 / l (or less), with the sum of z^2 = R the residual
+    sum of squares of ordinary least squares. It is negative where all l exceed R; with an
+    intercept only where vi_min + tau2 exceeds the squared range of the effects.
+
+    Between: y'PPy and the penalty fall in tau2. On a cell [a, b] the log-likelihood therefore
+    rises by at most (b - a) max(0, y'PPy(a) - penalty(b)) / 2. Cells where that could beat
+    the best of all are halved until none is left: no maximum that matters can hide.
     """
     lowest = float(data.vi[0])
-    cells = math.ceil(math.log1p(data.yi_range**2 / lowest) / STEP)
-    grid: Floats = lowest * np.expm1(STEP * np.arange(cells + 1))
-    rows = max(1, BLOCK // data.k)
-    rising: NDArray[np.bool_] = np.concatenate(
-        [
-            _scores(data, grid[start : start + rows], restricted) > 0
-            for start in range(0, grid.size, rows)
-        ]
-    )
-    tops = np.flatnonzero(rising[:-1] & ~rising[1:]).tolist()
+    top = data.yi_range**2 if data.x is None else residual_squares(data)
+    cells = max(1, math.ceil(math.log1p(top / lowest) / STEP))
+    grid = curve(data, lowest * np.expm1(STEP * np.arange(cells + 1)), restricted=restricted)
+    while (middles := uncertain(grid, grid.height.max() + CERTAIN * data.k)).size:
+        grid = merged(grid, curve(data, middles, restricted=restricted))
+    rising = grid.yppy > grid.penalty
     maxima = [
         falling_root(
-            lambda tau2: _score(data, tau2, restricted), float(grid[top]), float(grid[top + 1])
+            lambda tau2: _score(data, tau2, restricted),
+            float(grid.tau2[top]),
+            float(grid.tau2[top + 1]),
         )
-        for top in tops
+        for top in np.flatnonzero(rising[:-1] & ~rising[1:]).tolist()
     ]
-    return maxima if rising[0] else [0.0, *maxima]
+    if not rising[0]:
+        maxima = [0.0, *maxima]
+    return Profile(grid, {tau2: height(data, tau2, restricted=restricted) for tau2 in maxima})
 
 
-def _likelihood(yi: Floats, vi: Floats, restricted: bool) -> Tau2:
-    data = _two_studies(yi, vi)
-    maxima = _local_maxima(data, restricted)
-    heights = {tau2: _log_likelihood(data, tau2, restricted) for tau2 in maxima}
-    best = max(heights, key=lambda tau2: (heights[tau2], tau2))
+def uncertain(grid: Curve, level: float) -> Floats:
+    """Middles of the cells where the likelihood may exceed `level` though not at the ends."""
+    low, high = grid.tau2[:-1], grid.tau2[1:]
+    gain = np.maximum(0.0, grid.yppy[:-1] - grid.penalty[1:]) * (high - low) / 2
+    middles: Floats = low + (high - low) / 2
+    below = np.maximum(grid.height[:-1], grid.height[1:]) <= level
+    hidden = below & (grid.height[:-1] + gain > level) & (low < middles) & (middles < high)
+    return middles[hidden]
+
+
+def merged(one: Curve, two: Curve) -> Curve:
+    """Both grids as one."""
+    tau2 = np.concatenate([one.tau2, two.tau2])
+    order = np.argsort(tau2)
+    return Curve(
+        tau2[order],
+        np.concatenate([one.yppy, two.yppy])[order],
+        np.concatenate([one.penalty, two.penalty])[order],
+        np.concatenate([one.height, two.height])[order],
+    )
+
+
+def _score(data: Problem, scaled: float, restricted: bool) -> float:
+    """Twice the derivative of the (restricted) log-likelihood with respect to tau2."""
+    fit = at(data, scaled)
+    return fit.yppy - (fit.trace_p if restricted else total(fit.wi))
+
+
+def _likelihood(data: Problem, restricted: bool) -> Tau2:
+    found = profile(data, restricted=restricted)
+    heights, best = found.maxima, found.best
     back = {tau2: math.ldexp(tau2, 2 * data.exponent) for tau2 in heights}
     notes = []
     if best == 0:
@@ -294,38 +327,122 @@ def _likelihood(yi: Floats, vi: Floats, restricted: bool) -> Tau2:
                 for tau2, height in heights.items()
             )
         )
-    return Tau2(back[best], maxima=tuple(back.values()), notes=tuple(notes))
+    fit, ones = at(data, best), np.ones(data.k)
+    information = fit.trace_pspt(ones, ones) if restricted else total(fit.wi**2)
+    return Tau2(
+        back[best],
+        se=math.ldexp(math.sqrt(2 / information), 2 * data.exponent),
+        maxima=tuple(back.values()),
+        notes=tuple(notes),
+    )
 
 
-def maximum_likelihood(yi: Floats, vi: Floats) -> Tau2:
+def maximum_likelihood(data: Problem) -> Tau2:
     """Maximum likelihood (Hardy & Thompson 1996): the global maximum over tau2 >= 0.
 
     Few studies of unequal precision can give several local maxima: all are found and compared.
-    Parameters are effects and variances of shape (k,), k > 1. Raises what `sample` raises.
     """
-    return _likelihood(yi, vi, restricted=False)
+    return _likelihood(data, restricted=False)
 
 
-def restricted_likelihood(yi: Floats, vi: Floats) -> Tau2:
+def restricted_likelihood(data: Problem) -> Tau2:
     """Restricted maximum likelihood (Viechtbauer 2005, doi:10.3102/10769986030003261).
 
-    The global maximum over tau2 >= 0, as for `maximum_likelihood`. Parameters are effects and
-    variances of shape (k,), k > 1. Raises what `sample` raises.
+    The global maximum over tau2 >= 0, as for `maximum_likelihood`.
     """
-    return _likelihood(yi, vi, restricted=True)
+    return _likelihood(data, restricted=True)
 
 
-Estimator = Callable[[Floats, Floats], Tau2]
+Estimator = Callable[[Problem], Tau2]
 
-TAU2: dict[str, Estimator] = {
+PLAIN: dict[str, Estimator] = {
     "DL": dersimonian_laird,
     "HE": hedges,
     "PM": paule_mandel,
     "ML": maximum_likelihood,
     "REML": restricted_likelihood,
+    "HS": hunter_schmidt,
+    "HSk": hunter_schmidt_k,
+    "SJ": sidik_jonkman,
+    "EB": paule_mandel,
+    "PMM": median_unbiased_paule_mandel,
+    "DLIT": iterated_dersimonian_laird,
 }
+# Estimators that need weights.
+WEIGHTED: dict[str, Callable[[Problem, Floats], Tau2]] = {
+    "GENQ": generalised,
+    "GENQM": median_unbiased_generalised,
+}
+TAU2 = (*PLAIN, *WEIGHTED)
+# Those that are shown whatever the chosen method.
+DEFAULT_TAU2 = ("DL", "HE", "PM", "ML", "REML")
+
+
+def estimate(
+    method: str,
+    yi: Floats,
+    vi: Floats,
+    x: Floats | None = None,
+    *,
+    tau2: float | None = None,
+    weights: Floats | None = None,
+) -> Tau2:
+    """Tau2 of effects and variances (k,), of a model with the design `x` (k, p).
+
+    Parameters
+    ----------
+    method : one of `TAU2`.
+    x : with its column of ones if there is an intercept; None for an intercept only.
+    tau2 : a value that is given and not estimated, whatever the method.
+    weights : positive, (k,), for GENQ.
+
+    Raises
+    ------
+    ValueError
+        What `linear.problem` raises; k not above p; unknown method; a negative `tau2`; weights
+        that are missing, not wanted, or not positive.
+    OverflowError
+        What `linear.problem` raises.
+    """
+    data = problem(yi, vi, x)
+    if tau2 is not None:
+        if not (math.isfinite(tau2) and tau2 >= 0):
+            raise ValueError(f"tau2 must be finite and not negative, not {tau2}")
+        return Tau2(tau2, notes=(f"tau2 = {tau2:.6g} is given, not estimated",))
+    if data.k <= data.p:
+        raise ValueError(
+            "tau2 needs at least two studies"
+            if data.p == 1
+            else f"tau2 needs more studies than coefficients, not {data.k} for {data.p}"
+        )
+    if method in PLAIN:
+        if weights is not None:
+            raise ValueError(f"{method} takes no weights")
+        return PLAIN[method](data)
+    if method not in WEIGHTED:
+        raise ValueError(f"method must be one of {', '.join(TAU2)}, not {method!r}")
+    if weights is None:
+        raise ValueError(f"{method} needs weights")
+    weights = np.asarray(weights, dtype=float)
+    if weights.shape != data.yi.shape or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(f"weights must be positive and finite, of shape ({data.k},)")
+    return WEIGHTED[method](data, weights[data.order])
+
+
+def shown(method: str) -> tuple[str, ...]:
+    """The estimators that are shown where `method` is chosen."""
+    return tuple(dict.fromkeys((*DEFAULT_TAU2, method)))
 
 
 def estimates(yi: Floats, vi: Floats, first: str) -> dict[str, Tau2]:
-    """Tau2 of effects and variances (k,) by every estimator, `first` before the others."""
-    return {key: TAU2[key](yi, vi) for key in sorted(TAU2, key=lambda key: key != first)}
+    """Tau2 of effects and variances (k,) by all that is `shown`, `first` before the others."""
+    return {
+        key: estimate(key, yi, vi) for key in sorted(shown(first), key=lambda key: key != first)
+    }
+
+
+def log_likelihood(
+    yi: Floats, vi: Floats, tau2: float, *, restricted: bool, x: Floats | None = None
+) -> float:
+    """`linear.log_likelihood` of effects and variances (k,) with the design `x` (k, p)."""
+    return linear.log_likelihood(problem(yi, vi, x), tau2, restricted=restricted)
