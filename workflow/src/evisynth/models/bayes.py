@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from evisynth.linear import Problem, problem
 from evisynth.models.integration import Panels, adaptive, rule
 from evisynth.models.mixture import NEGLIGIBLE, Mixture, shortest
 from evisynth.models.priors import Prior
 from evisynth.records import Estimate, Floats
-from evisynth.tau2 import Sample, sample
 
 NAN = math.nan
 # Logarithm of the largest tau of the quadrature, in units of the smallest standard error: the
@@ -89,7 +89,7 @@ class _Model:
     mu_mean, mu_variance : of the prior of mu in that unit; the variance is inf if uniform.
     """
 
-    data: Sample
+    data: Problem
     prior: Prior
     unit: float
     log_unit: float
@@ -273,7 +273,8 @@ def _law(model: _Model) -> _Law:
     def integrand(x: Floats) -> Floats:
         """With its moment, so that the panels serve that, too."""
         values = np.exp(_log_integrand(model, x.ravel()) - height)
-        return (values * (1 + np.exp(x.ravel()) ** moment)).reshape(x.shape)
+        weighted: Floats = values * (1 + np.exp(x.ravel()) ** moment)
+        return weighted.reshape(x.shape)
 
     wanted = adaptive(integrand, np.linspace(lowest, highest, count + 1))
     values = wanted.values / (1 + np.exp(wanted.points) ** moment)
@@ -396,7 +397,7 @@ def _model(yi: Floats, vi: Floats, prior: Prior, mu_mean: float, mu_sd: float) -
         raise ValueError("mu_mean and mu_sd must be given both (normal) or neither (uniform)")
     if mu_sd <= 0 or math.isinf(mu_sd) or math.isinf(mu_mean):
         raise ValueError(f"the prior of mu must be finite, mu_sd positive, not {mu_sd}")
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     unit = math.ldexp(1.0, data.exponent)
     uniform = math.isnan(mu_sd)
     return _Model(
@@ -436,7 +437,7 @@ def bayes(
     Raises
     ------
     ValueError
-        An impossible prior of mu; what `tau2.sample` raises.
+        An impossible prior of mu; what `linear.problem` raises.
     """
     model = _model(yi, vi, prior, mu_mean, mu_sd)
     law = _law(model)

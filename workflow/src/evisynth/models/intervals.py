@@ -9,19 +9,10 @@ from scipy.optimize import brentq
 from scipy.special import gammainc, ndtri
 
 from evisynth.inference import normal_quantile, quantile, wald
+from evisynth.linear import Problem, at, problem, total
 from evisynth.models.integration import adaptive
 from evisynth.records import Estimate, Floats
-from evisynth.tau2 import (
-    Sample,
-    Tau2,
-    dersimonian_laird,
-    generalised_q,
-    restricted_likelihood,
-    sample,
-    total,
-    trace_p,
-    weighted_mean,
-)
+from evisynth.tau2 import Tau2, estimate
 
 NAN = math.nan
 ALONE = "not estimable: one study, nothing is pooled"
@@ -53,29 +44,25 @@ class Traces:
     pp: float
 
 
-def traces(data: Sample, tau2: float) -> Traces:
+def traces(data: Problem, tau2: float) -> Traces:
     """What Kenward-Roger and Henmi-Copas need, in sums of terms that are not negative.
 
-    `data` as from `tau2.sample` and `tau2` in its unit.
+    `data` with an intercept only, and `tau2` in its unit.
     """
-    wi = 1 / (data.vi + tau2)
-    w1 = total(wi)
-    share = wi / w1
-    # Only the first, most precise study can outweigh the others: what it leaves is summed.
-    others = w1 - wi
-    others[0] = total(wi[1:])
-    squares = wi**2
-    rest = total(squares) - squares
-    rest[0] = total(squares[1:])
-    away = wi - total(share * wi)
-    away[0] = total(share * (wi[0] - wi))
+    fit = at(data, tau2)
+    w1, ones = total(fit.wi), np.ones(data.k)
+    share = fit.wi / w1
+    mean = total(share * fit.wi)
+    away = fit.wi - mean
+    # Only the first, most precise study can outweigh the others and lose digits.
+    away[0] = total(share * (fit.wi[0] - fit.wi))
     return Traces(
         w1=w1,
-        mean=total(share * wi),
+        mean=mean,
         spread=total(share * away**2),
-        third=total(share * wi * away**2),
-        p=trace_p(data, tau2),
-        pp=total(squares * (others / w1) ** 2) + total(share**2 * rest),
+        third=total(share * fit.wi * away**2),
+        p=fit.trace_p,
+        pp=fit.trace_pspt(ones, ones),
     )
 
 
@@ -88,13 +75,12 @@ class _Mean:
     s2w: float
 
 
-def _mean(data: Sample, tau2: float) -> _Mean:
-    scaled = math.ldexp(tau2, -2 * data.exponent)
-    se = math.sqrt(1 / total(1 / (data.vi + scaled)))
+def _mean(data: Problem, tau2: float) -> _Mean:
+    fit = at(data, data.scaled(tau2))
     return _Mean(
-        estimate=data.shift + math.ldexp(weighted_mean(data, scaled), data.exponent),
-        se=math.ldexp(se, data.exponent),
-        s2w=generalised_q(data, scaled) / (data.k - 1) if data.k > 1 else NAN,
+        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
+        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
+        s2w=fit.q / (data.k - 1) if data.k > 1 else NAN,
     )
 
 
@@ -167,7 +153,7 @@ def t_wald(
     level : confidence level as a fraction.
     null : value under the hypothesis; None for no test.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="t", null=null)
     return _t_row(
@@ -191,7 +177,7 @@ def uwls(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.0) -> E
     (19991030)18:20<2693::AID-SIM235>3.0.CO;2-V). The factor is not restricted to at least 1: a
     note says so where it is below. Parameters as for `t_wald`.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="common", method="UWLS", test="t", null=null)
     mean = _mean(data, 0.0)
@@ -244,12 +230,12 @@ def kenward_roger(
     if prediction not in ("KR", "KR-PR"):
         raise ValueError(f"prediction must be KR or KR-PR, not {prediction!r}")
     test = "kr1997" if original_df else "kr"
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method="REML", test=test, null=null)
-    tau2 = restricted_likelihood(yi, vi)
+    tau2 = estimate("REML", yi, vi)
     mean = _mean(data, tau2.value)
-    moments = traces(data, math.ldexp(tau2.value, -2 * data.exponent))
+    moments = traces(data, data.scaled(tau2.value))
     information = moments.pp / 2
     inflation = 1 + 2 * moments.spread / information
     df = 2 * information / (moments.mean * (1.0 if original_df else inflation)) ** 2
@@ -329,7 +315,7 @@ class _Pivot:
         ).integral
 
 
-def _pivot(data: Sample, tau2: float) -> _Pivot:
+def _pivot(data: Problem, tau2: float) -> _Pivot:
     moments = traces(data, 0.0)
     factor = 1 + tau2 * moments.mean
     bend = tau2**2 * moments.spread / factor
@@ -355,12 +341,12 @@ def henmi_copas(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.
     adaptive quadrature, and the p-value is that function at the observed statistic. Parameters
     as for `t_wald`.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method="DL", test="hc", null=null)
-    tau2 = dersimonian_laird(yi, vi)
+    tau2 = estimate("DL", yi, vi)
     mean = _mean(data, 0.0)
-    pivot = _pivot(data, math.ldexp(tau2.value, -2 * data.exponent))
+    pivot = _pivot(data, data.scaled(tau2.value))
     tail = (1 - level) / 2
     # The statistic is never larger than the standardised mean: the normal quantile bounds it.
     x = brentq(
@@ -419,7 +405,7 @@ def _wider(knapp_hartung: Estimate, other: Estimate, *, test: str, name: str) ->
 
 
 def _knapp_hartung_and_wald(
-    data: Sample, tau2: Tau2, *, method: str, level: float, null: float | None
+    data: Problem, tau2: Tau2, *, method: str, level: float, null: float | None
 ) -> tuple[Estimate, Estimate]:
     mean = _mean(data, tau2.value)
     knapp_hartung = _t_row(
@@ -463,7 +449,7 @@ def hybrid_wald(
     ``adhoc.hakn.ci = "ci"``. Estimate, statistic and p are those of the interval that is taken;
     where it is Wald's, df is nan. Parameters as for `t_wald`.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="hybrid_wald", null=null)
     rows = _knapp_hartung_and_wald(data, tau2, method=method, level=level, null=null)
@@ -485,7 +471,7 @@ def hybrid_common(
     doi:10.1002/sim.7411). Where the common effect's interval is taken, so is its estimate.
     Parameters as for `t_wald`.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="hybrid_common", null=null)
     knapp_hartung, _ = _knapp_hartung_and_wald(
@@ -511,11 +497,11 @@ def iqwig6(
     DerSimonian and Laird, and if it is narrower, its variance is that of Wald wherever
     Knapp and Hartung's is smaller. Parameters as for `t_wald`.
     """
-    data = sample(yi, vi)
+    data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="iqwig6", null=null)
     row, _ = _knapp_hartung_and_wald(data, tau2, method=method, level=level, null=null)
-    reference = 2 * normal_quantile(level) * _mean(data, dersimonian_laird(yi, vi).value).se
+    reference = 2 * normal_quantile(level) * _mean(data, estimate("DL", yi, vi).value).se
     if _width(row) >= reference:
         return replace(row, test="iqwig6")
     mean = _mean(data, tau2.value)

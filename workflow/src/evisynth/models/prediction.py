@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, gammainccinv, gammaincinv, ndtr, stdtr
 
 from evisynth.inference import normal_quantile
+from evisynth.linear import Problem, at, problem
 from evisynth.models.integration import adaptive
 from evisynth.models.mixture import NEGLIGIBLE, Mixture
 from evisynth.records import Floats
-from evisynth.tau2 import Sample, generalised_q, sample
 
 Complex = NDArray[np.complex128]
 NAN = math.nan
@@ -52,7 +52,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
 
 
-def _contours(data: Sample, q: float, tau2: Floats) -> tuple[Floats, Floats]:
+def _contours(data: Problem, q: float, tau2: Floats) -> tuple[Floats, Floats]:
     """P(Q > `q`) and its derivative with respect to tau2, at each of `tau2` (m,).
 
     Q is Cochran's statistic, a sum of chi-squared variables with the non-zero eigenvalues of
@@ -89,7 +89,7 @@ def _contour(share: Floats, wi: Floats, q: float, tau2: Floats) -> tuple[Floats,
     def along(points: Floats) -> tuple[Floats, Floats]:
         """Sums of tail and density over `points` of the path, in units of `width`."""
         y = points[:, np.newaxis] * width
-        s: Complex = saddle + 1j * y + bend * y * y
+        s = (saddle + bend * y * y).astype(complex) + 1j * y
         value, slope = _integrand(share, wi, scale, q, s)
         value *= (1j + 2 * bend * y) * (width / math.pi)
         return (value / s).imag.sum(axis=0), (value * slope).imag.sum(axis=0)
@@ -173,14 +173,14 @@ class _Tau2:
     tau2, weights : (n,), tau2 ascending; the weights are probabilities, with the atom 1.
     """
 
-    data: Sample
+    data: Problem
     q: float
     atom: float
     tau2: Floats
     weights: Floats
 
 
-def _distribution(data: Sample, q: float) -> _Tau2:
+def _distribution(data: Problem, q: float) -> _Tau2:
     """The confidence distribution of tau2: P(tau2 <= t) = P(Q > `q`) if tau2 were t."""
     wi = 1 / data.vi
     # Q is at least (1 + tau2 min wi) times a chi-squared variable.
@@ -207,7 +207,7 @@ def _distribution(data: Sample, q: float) -> _Tau2:
     )
 
 
-def _means(data: Sample, tau2: Floats) -> tuple[Floats, Floats]:
+def _means(data: Problem, tau2: Floats) -> tuple[Floats, Floats]:
     """Weighted mean and Knapp and Hartung's variance of it at each of `tau2` (n,)."""
     wi = 1 / (data.vi + tau2[:, np.newaxis])
     sums = wi.sum(axis=1)
@@ -282,8 +282,8 @@ def nagashima(
     replicates : of the bootstrap.
     """
     method = "NNF" if seed is None else "NNF-boot"
-    data = sample(yi, vi)
-    q = generalised_q(data, 0.0)
+    data = problem(yi, vi)
+    q = at(data, 0.0).q
     nothing = Prediction(method, data.k, level, NAN, NAN, NAN, NAN, 0, seed)
     if data.k < FEWEST_FOR_PREDICTION:
         why = f"no prediction interval below {FEWEST_FOR_PREDICTION} studies"
