@@ -129,15 +129,6 @@ _ROMC_BIAS = Option(
     },
     "none",
 )
-_ZPCOR_VARIANCE = Option(
-    "variance",
-    "formula of the sampling variance",
-    {
-        "Fisher": "1/(ni - mi - 3), which is that of ZCOR for mi = 0",
-        "metafor": "1/(ni - mi - 2), as metafor has it",
-    },
-    "Fisher",
-)
 _SCALES = {
     "plain": "S itself: estimate -/+ z times Greenwood's standard error",
     "log": "log(S)",
@@ -224,7 +215,7 @@ INPUTS: dict[str, Inputs] = {
     "COR": _CORRELATION,
     "ZCOR": _CORRELATION,
     "PCOR": Inputs("one_group", _PARTIAL, _NOTHING, "linear"),
-    "ZPCOR": Inputs("one_group", _PARTIAL, _NOTHING, "linear", (_ZPCOR_VARIANCE,)),
+    "ZPCOR": Inputs("one_group", _PARTIAL, _NOTHING, "linear"),
     "SCLL": _survival("cloglog"),
     "SLO": _survival("logit"),
     "MED": Inputs("one_group", (_INTERVAL,), frozenset({"median"}), "log"),

@@ -28,8 +28,9 @@ MEASURES_PAGE = """\
 
 `yi` is the effect and `vi` its sampling variance on the analysis scale; *to display* is what
 brings it back to the scale that a reader sees. Counts: `xi` events of `ni`; two groups `ai` of
-`n1i` (`bi` others) and `ci` of `n2i` (`di` others); rates `x1i` events in the time `t1i`. What is done with zero cells, and the
-intervals of single studies: [statistics.md](statistics.md).
+`n1i` (`bi` others) and `ci` of `n2i` (`di` others); rates `x1i` events in the
+time `t1i`. What is done with zero cells, and the intervals of single studies:
+[statistics.md](statistics.md).
 """
 
 MINIMAL_STUDY = """\

@@ -1,11 +1,19 @@
 """Correlations, plain and partial."""
 
 import math
-from dataclasses import replace
 
-from evisynth.measures.base import VIECHTBAUER, Effect, Measure, Numbers, Options, none, squared
+from evisynth.measures.base import (
+    VIECHTBAUER,
+    Compute,
+    Effect,
+    Measure,
+    Numbers,
+    none,
+    squared,
+)
 from evisynth.measures.transformations import fisher_z, hyperbolic_tangent, identity
 
+TOO_FEW = "fewer than 4 pairs are too few for the variance of a correlation"
 PERFECT = "a correlation of -1 or 1 has a sampling variance of 0"
 ALOE = "Aloe (2014), J Gen Psychol 141(1):47-64, doi:10.1080/00221309.2013.853021"
 
@@ -20,8 +28,8 @@ def _r(numbers: Numbers) -> float:
 
 def _correlation(numbers: Numbers) -> Effect:
     r, n = numbers["ri"], numbers["ni"]
-    if n < 2:
-        return none("one pair has no correlation")
+    if n < 4:
+        return none(TOO_FEW)
     if abs(r) == 1:
         return none(PERFECT)
     return Effect(r, squared((1 - r) * (1 + r)) / (n - 1))
@@ -30,35 +38,25 @@ def _correlation(numbers: Numbers) -> Effect:
 def _fisher_z(numbers: Numbers) -> Effect:
     r, n = numbers["ri"], numbers["ni"]
     if n < 4:
-        return none("Fisher's z has a variance from 4 pairs on")
+        return none(TOO_FEW)
     if abs(r) == 1:
         return none(PERFECT)
     return Effect(fisher_z(r), 1 / (n - 3))
 
 
 def _partial(numbers: Numbers) -> Effect:
-    df = numbers["ni"] - numbers["mi"] - 2
-    if df < 1:
-        return none("no degrees of freedom are left: ni - mi - 2 is below 1")
-    r = _r(numbers)
-    if abs(r) == 1:
-        return none(PERFECT)
-    return Effect(r, squared((1 - r) * (1 + r)) / df)
+    # As a plain correlation of ni - mi units (Anderson 2003, theorem 4.3.5).
+    return _of_units(numbers, _correlation)
 
 
-def _partial_z(numbers: Numbers, variance: str = "Fisher") -> Effect:
-    df = numbers["ni"] - numbers["mi"] - (3 if variance == "Fisher" else 2)
-    if df < 1:
-        return none("too few units for its variance: at most mi + 3")
-    r = _r(numbers)
-    if abs(r) == 1:
-        return none(PERFECT)
-    return Effect(fisher_z(r), 1 / df)
+def _partial_z(numbers: Numbers) -> Effect:
+    return _of_units(numbers, _fisher_z)
 
 
-def _with_variance(measure: Measure, options: Options) -> Measure:
-    chosen = str(options["variance"])
-    return replace(measure, compute=lambda numbers: _partial_z(numbers, chosen))
+def _of_units(numbers: Numbers, compute: Compute) -> Effect:
+    if numbers["ni"] - numbers["mi"] < 4:
+        return none("ni - mi is below 4, too few for the variance of a partial correlation")
+    return compute({"ri": _r(numbers), "ni": numbers["ni"] - numbers["mi"]})
 
 
 _CONTROLS = (
@@ -98,7 +96,7 @@ CORRELATIONS = (
         forward=identity,
         null=0.0,
         formula=(
-            "yi = ri, or ti/sqrt(ti^2 + ni - mi - 2); vi = (1 - yi^2)^2/(ni - mi - 2); "
+            "yi = ri, or ti/sqrt(ti^2 + ni - mi - 2); vi = (1 - yi^2)^2/(ni - mi - 1); "
             "mi = number of other predictors"
         ),
         citation=ALOE,
@@ -114,11 +112,10 @@ CORRELATIONS = (
         null=0.0,
         formula=(
             "yi = atanh(r), r = ri or ti/sqrt(ti^2 + ni - mi - 2); vi = 1/(ni - mi - 3); "
-            "mi = number of other predictors; option variance"
+            "mi = number of other predictors"
         ),
         citation=f"Fisher (1924), Metron 3:329-332; {ALOE}",
         compute=_partial_z,
         limits=_CONTROLS,
-        configure=_with_variance,
-    ),
+        ),
 )

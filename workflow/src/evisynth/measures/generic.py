@@ -71,7 +71,8 @@ def _centre(
         scales: dict[str, Transformation] = {"log": logarithm} if low > 0 else {}
         return centre_note(estimate, low, high, name, scales | {name: identity})
     estimate = numbers.get("estimate", back(yi))
-    scales = {"plain": identity} | ({"log": logarithm} if low > 0 else {})
+    scales: dict[str, Transformation] = {"plain": identity}
+    scales |= {"log": logarithm} if low > 0 else {}
     return centre_note(estimate, low, high, name, scales | {name: forward})
 
 

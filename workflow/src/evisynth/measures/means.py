@@ -121,7 +121,7 @@ def _heteroscedastic_smd(numbers: Numbers) -> Effect:
     one, two = one / total, two / total
     shape = squared(one) / (n1 - 1) + squared(two) / (n2 - 1)
     mean = 2 * (one / (n1 - 1) + two / (n2 - 1))
-    return Effect(g, squared(c) * (squared(g) * shape / 2 + mean))
+    return Effect(g, squared(g) * shape / 2 + mean)
 
 
 def _ratio_of_means(numbers: Numbers) -> Effect:
@@ -243,8 +243,8 @@ MEANS = (
         null=0.0,
         formula=(
             "yi = c(m) (m1i - m2i)/s, s^2 = (sd1i^2 + sd2i^2)/2, m = n1i + n2i - 2; "
-            "vi = c(m)^2 (yi^2 (sd1i^4/(n1i - 1) + sd2i^4/(n2i - 1))/(8 s^4) "
-            "+ (sd1i^2/(n1i - 1) + sd2i^2/(n2i - 1))/s^2)"
+            "vi = yi^2 (sd1i^4/(n1i - 1) + sd2i^4/(n2i - 1))/(8 s^4) "
+            "+ (sd1i^2/(n1i - 1) + sd2i^2/(n2i - 1))/s^2"
         ),
         citation="Bonett (2009), Psychol Methods 14(3):225-238, doi:10.1037/a0016619",
         compute=_heteroscedastic_smd,
