@@ -97,7 +97,8 @@ def test_effects_equal_those_of_metafor(document, entry):
         yi[row - 1] = vi[row - 1] = math.nan
     # 15 digits are printed, of small differences of large logarithms and roots
     np.testing.assert_allclose(effects.yi, yi, rtol=2e-12, atol=1e-13)
-    np.testing.assert_allclose(effects.vi, vi, rtol=2e-12)
+    # metafor's c(m), by logarithms, has 12 digits, of which the unbiased variance loses one
+    np.testing.assert_allclose(effects.vi, vi, rtol=5e-12 if "UB" in entry["id"] else 2e-12)
     np.testing.assert_array_equal(effects.pooled, np.isfinite(vi) & (np.nan_to_num(vi) > 0))
 
 
@@ -117,8 +118,8 @@ def test_treatment_arm_correction_equals_that_of_meta(document, entry):
     # meta leaves a risk difference itself uncorrected, metafor and we correct it too
     like = kept & ~corrected if args["sm"] == "RD" else kept
     np.testing.assert_allclose(effects.yi[like], theirs["TE"][like], rtol=1e-11)
-    # in the variance of a risk ratio meta adds the correction once to the group's size, metafor,
-    # RevMan and we add it twice, for events and non-events
+    # in the variance of a risk ratio meta adds the correction once to the size of a group,
+    # metafor, RevMan and we add it twice, for events and non-events
     like = kept & ~corrected if args["sm"] == "RR" else kept
     np.testing.assert_allclose(effects.sei[like], theirs["seTE"][like], rtol=1e-11)
     assert corrected.any()

@@ -117,5 +117,5 @@ CORRELATIONS = (
         citation=f"Fisher (1924), Metron 3:329-332; {ALOE}",
         compute=_partial_z,
         limits=_CONTROLS,
-        ),
+    ),
 )

@@ -66,14 +66,13 @@ def _centre(
 ) -> tuple[str, ...]:
     """Whether the interval looks as if made on another scale than the declared one."""
     low, high = numbers["ci_low"], numbers["ci_high"]
+    others: dict[str, Transformation] = {"log": logarithm} if low > 0 else {}
     if scale == "analysis":
-        estimate = numbers["yi"] if "yi" in numbers else numbers["estimate"]
-        scales: dict[str, Transformation] = {"log": logarithm} if low > 0 else {}
-        return centre_note(estimate, low, high, name, scales | {name: identity})
+        return centre_note(yi, low, high, name, others | {name: identity})
     estimate = numbers.get("estimate", back(yi))
-    scales: dict[str, Transformation] = {"plain": identity}
-    scales |= {"log": logarithm} if low > 0 else {}
-    return centre_note(estimate, low, high, name, scales | {name: forward})
+    return centre_note(
+        estimate, low, high, name, {"plain": identity} | others | {name: forward}
+    )
 
 
 def _configured(measure: Measure, options: Options) -> Measure:

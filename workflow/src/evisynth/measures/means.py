@@ -34,12 +34,17 @@ def hedges_correction(m: float) -> float:
     """
     if m <= LARGEST_GAMMA:
         return math.gamma(m / 2) / (math.sqrt(m / 2) * math.gamma((m - 1) / 2))
-    # Differences of log gamma lose digits here; this is the asymptotic series of
-    # gamma(x + 1/2) / (gamma(x) sqrt(x)), its next term being below 1e-16.
+    return (1 + _series(m)) * math.sqrt((m - 1) / m)
+
+
+def _series(m: float) -> float:
+    """c(m) sqrt(m/(m - 1)) - 1 for large m, where differences of log gamma lose digits.
+
+    The asymptotic series of gamma(x + 1/2)/(gamma(x) sqrt(x)); its next term is below 1e-16.
+    """
     x = (m - 1) / 2
-    terms = (1, -1 / 8, 1 / 128, 5 / 1024, -21 / 32768, -399 / 262144, 869 / 4194304)
-    series = math.fsum(term / x**power for power, term in enumerate(terms))
-    return series * math.sqrt((m - 1) / m)
+    terms = (-1 / 8, 1 / 128, 5 / 1024, -21 / 32768, -399 / 262144, 869 / 4194304)
+    return math.fsum(term / x**power for power, term in enumerate(terms, start=1))
 
 
 def _mean(numbers: Numbers) -> Effect:
@@ -71,7 +76,11 @@ def _large_sample_2(g: float, n1: float, n2: float) -> float:
 
 def _unbiased(g: float, n1: float, n2: float) -> float:
     m = n1 + n2 - 2
-    factor = 1 - (m - 2) / (m * squared(hedges_correction(m)))
+    if m <= LARGEST_GAMMA:
+        factor = 1 - (m - 2) / (m * squared(hedges_correction(m)))
+    else:
+        excess = _series(m) * (2 + _series(m))  # m c(m)^2 = (m - 1) (1 + excess)
+        factor = (1 + (m - 1) * excess) / ((m - 1) * (1 + excess))
     return 1 / n1 + 1 / n2 + factor * squared(g)
 
 
