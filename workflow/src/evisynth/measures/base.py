@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Literal
 
 from evisynth.inputs import INPUTS, Axis, Design, Option
-from evisynth.measures.transformations import logarithm
 
 NAN = math.nan
 SMALLEST = sys.float_info.min  # of the doubles with all their digits
@@ -126,13 +125,15 @@ def as_float(exact: Fraction) -> float:
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def log_ratio(numerator: Fraction, denominator: Fraction) -> float:
     """Logarithm of a ratio, accurate near 1 as well; infinite or nan where one of them is 0."""
-    if numerator == 0 or denominator == 0:
-        return logarithm(float(numerator)) - logarithm(float(denominator))
+    if numerator == 0:
+        return -math.inf if denominator else NAN
+    if denominator == 0:
+        return math.inf
     ratio = numerator / denominator
     if Fraction(1, 2) < ratio < 2:
         return math.log1p(float(ratio - 1))

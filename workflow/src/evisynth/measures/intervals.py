@@ -23,9 +23,9 @@ def standard_error(numbers: Numbers, forward: Transformation) -> float:
 
 
 def _unit(*values: float) -> float:
-    """The unit of the last decimal that any of these numbers shows."""
-    exponents = (Decimal(repr(value)).as_tuple().exponent for value in values)
-    return 10.0 ** min(int(exponent) for exponent in exponents)
+    """The unit of the last decimal that any of these numbers needs, at most 1."""
+    exponents = (Decimal(repr(value)).normalize().as_tuple().exponent for value in values)
+    return 10.0 ** min(0, *(int(exponent) for exponent in exponents))
 
 
 def off_centre(estimate: float, low: float, high: float, forward: Transformation) -> float:
