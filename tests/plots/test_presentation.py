@@ -301,7 +301,7 @@ def test_an_analysis_without_studies_has_a_plot_for_every_measure(measure):
     plot = plot_of(measure, estimates=(), text=AnalysisText("Nothing"))
     assert (plot.rows, plot.summaries, plot.prediction) == ((), (), None)
     assert plot.no_summary.startswith("Not estimable")
-    without = measure == "GEN" or MEASURES[measure].axis == "proportion"
+    without = measure == "GEN" or MEASURES[measure].null is None
     assert (plot.null is None) == without
 
 

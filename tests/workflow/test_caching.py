@@ -106,7 +106,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
             pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
         ),
         (
-            "measures.py",
+            "measures/effects.py",
             effects_of(*ALL) | pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
         ),
     ],

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from evisynth.heterogeneity import typical_vi
-from evisynth.measures import MEASURES
 from evisynth.pooling import ModelSpec, pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
 from evisynth.tau2 import Tau2, estimate, log_likelihood
@@ -343,7 +342,7 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
     """
     fit = pool(effects, model)
     rows: list[EngineRow] = []
-    if MEASURES[effects.measure].design == "one_group":
+    if {"xi", "ni"} <= effects.raw.keys():
         rows += _exact_intervals(effects, model.level)
     if not fit.estimates:
         return rows

@@ -296,13 +296,15 @@ def display(estimate: Estimate, measure: str) -> Estimate:
     The standard error is nan, there being none on that scale; statistic, degrees of freedom, p
     and tau2 stay those of the analysis scale. Raises KeyError for an unknown measure.
     """
-    back = MEASURES[measure].back
+    scale = MEASURES[measure]
+    ci_low, ci_high = scale.shown(estimate.ci_low, estimate.ci_high)
+    pi_low, pi_high = scale.shown(estimate.pi_low, estimate.pi_high)
     return replace(
         estimate,
-        estimate=back(estimate.estimate),
+        estimate=scale.back(estimate.estimate),
         se=NAN,
-        ci_low=back(estimate.ci_low),
-        ci_high=back(estimate.ci_high),
-        pi_low=back(estimate.pi_low),
-        pi_high=back(estimate.pi_high),
+        ci_low=ci_low,
+        ci_high=ci_high,
+        pi_low=pi_low,
+        pi_high=pi_high,
     )

@@ -202,11 +202,14 @@ def raw_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, ..
 def _all_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, ...]:
     raw = effects.raw
     if "xi" in raw:
-        return (_counts("Events", raw["xi"], effects), _counts("Total", raw["ni"], effects))
+        size = _counts("Total", raw["ni"], effects) if "ni" in raw else _time(raw["ti"])
+        return (_counts("Events", raw["xi"], effects), size)
     groups = text.numerator or "Group 1", text.denominator or "Group 2"
     if "ai" in raw:
         return _two_by_two(effects, groups)
-    if "m1i" in raw:
+    if "x1i" in raw and "t1i" in raw:
+        return _two_rates(effects, groups)
+    if {"m1i", "n1i"} <= raw.keys():
         return _two_means(effects, groups)
     if MEASURES[effects.measure].axis == "log":
         return _estimates(effects, f"log {effects.measure}")
@@ -222,6 +225,21 @@ def _counts(head: str, counts: Floats, effects: EffectSizes, group: str = "") ->
 def _count(value: float) -> str:
     """A count; one that is not whole (person-years, an effective size) keeps a decimal."""
     return decimal(value, 0 if math.isnan(value) or float(value).is_integer() else 1)
+
+
+def _time(times: Floats, group: str = "") -> RawColumn:
+    digits = difference_digits(times.tolist())
+    return RawColumn("Time", tuple(decimal(value, digits) for value in times.tolist()), group)
+
+
+def _two_rates(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
+    raw = effects.raw
+    return (
+        _counts("Events", raw["x1i"], effects, groups[0]),
+        _time(raw["t1i"], groups[0]),
+        _counts("Events", raw["x2i"], effects, groups[1]),
+        _time(raw["t2i"], groups[1]),
+    )
 
 
 def _two_by_two(effects: EffectSizes, groups: tuple[str, str]) -> tuple[RawColumn, ...]:
@@ -408,11 +426,12 @@ def no_summary(fit: Fit, text: AnalysisText) -> str:
 def _diamonds(
     effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
 ) -> tuple[Diamond, ...]:
-    back, number = MEASURES[fit.measure].back, formatter(fit.measure, effects)
+    measure, number = MEASURES[fit.measure], formatter(fit.measure, effects)
     totals = tuple(column.total for column in columns)
     diamonds = []
     for place, one in enumerate(shown_estimates(fit, text)):
-        estimate, low, high = (back(x) for x in (one.estimate, one.ci_low, one.ci_high))
+        estimate = measure.back(one.estimate)
+        low, high = measure.shown(one.ci_low, one.ci_high)
         first = place == 0
         diamonds.append(
             Diamond(
@@ -434,8 +453,7 @@ def _prediction(effects: EffectSizes, fit: Fit, text: AnalysisText) -> Predictio
     headline = fit.headline
     if not headline or text.why_not or math.isnan(headline.pi_low + headline.pi_high):
         return None
-    back = MEASURES[fit.measure].back
-    low, high = back(headline.pi_low), back(headline.pi_high)
+    low, high = MEASURES[fit.measure].shown(headline.pi_low, headline.pi_high)
     return PredictionBar(
         label=f"{level_text(fit.level)} prediction interval ({fit.prediction})",
         low=low,

@@ -28,8 +28,9 @@ MEASURES_PAGE = """\
 
 `yi` is the effect and `vi` its sampling variance on the analysis scale; *to display* is what
 brings it back to the scale that a reader sees. Counts: `xi` events of `ni`; two groups `ai` of
-`n1i` (`bi` others) and `ci` of `n2i` (`di` others). What is done with zero cells, and the
-intervals of single studies: [statistics.md](statistics.md).
+`n1i` (`bi` others) and `ci` of `n2i` (`di` others); rates `x1i` events in the
+time `t1i`. What is done with zero cells, and the intervals of single studies:
+[statistics.md](statistics.md).
 """
 
 MINIMAL_STUDY = """\
@@ -332,11 +333,26 @@ def measures() -> str:
             " or ".join(f"`{' '.join(names)}`" for names in measure.inputs),
             measure.formula,
             measure.back_name,
+            measure.limits,
             measure.citation.replace("<", "&lt;"),
         )
         for key, measure in REGISTRY.items()
     ]
-    return _table(("key", "effect", "inputs", "formula", "to display", "source"), rows) + "\n"
+    head = ("key", "effect", "inputs", "formula", "to display", "limits", "source")
+    return _table(head, rows) + "\n"
+
+
+def options() -> str:
+    """Give the table of the options of the effect measures."""
+    rows = []
+    for key, measure in REGISTRY.items():
+        for option in measure.options:
+            values = [f"`{word}`: {meaning}" for word, meaning in option.allowed.items()]
+            values += [f"a number: {option.number}"] if option.number else []
+            values += [f"not `{word}`: {why}" for word, why in option.refused.items()]
+            said = f"`{option.default}`", "; ".join(values)
+            rows.append((f"`{key}`", f"`{option.name}`", option.meaning, *said))
+    return _table(("measure", "option", "decides", "default", "values"), rows) + "\n"
 
 
 NOTE = "\n<!-- Written by `python -m evisynth.reference` from the models; edit those. -->\n"
@@ -366,7 +382,9 @@ def expected() -> dict[Path, str]:
     files[Path("docs/config.md")] = (
         CONFIG_PAGE.format(config=MINIMAL_CONFIG) + NOTE + sections(Config) + words()
     )
-    files[Path("docs/measures.md")] = MEASURES_PAGE + NOTE + "\n" + measures()
+    files[Path("docs/measures.md")] = (
+        MEASURES_PAGE + NOTE + "\n" + measures() + "\n## Options\n\n" + options()
+    )
     return files
 
 

@@ -9,6 +9,8 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 from evisynth.config import Analysis, ArmContrast, Side
@@ -314,17 +316,97 @@ def _fits(study: Study, arm_id: str, side: Side | None) -> bool:
 
 
 def _one_group(analysis: Analysis, study: Study, result: Result) -> list[Candidate]:
-    return [
-        _candidate(
-            analysis,
-            study,
-            result,
-            (arm_id,),
-            {"xi": value.events, "ni": _n(study, arm_id, value)},
-        )
-        for arm_id, value in result.arms.items()
-        if _fits(study, arm_id, analysis.arms)
-    ]
+    read = _GROUP_READERS.get(analysis.measure, _counted)
+    candidates = []
+    for arm_id, value in result.arms.items():
+        if _fits(study, arm_id, analysis.arms):
+            numbers, why, notes = read(result, value, _n(study, arm_id, value))
+            candidates.append(
+                _candidate(analysis, study, result, (arm_id,), numbers, why, notes)
+            )
+    return candidates
+
+
+GroupNumbers = tuple[dict[str, float | None], str, tuple[str, ...]]
+"""Numbers of one arm, why they cannot be used or nothing, and notes."""
+
+
+def _counted(result: Result, value: ArmValue, n: int) -> GroupNumbers:
+    return {"xi": value.events, "ni": n}, "", ()
+
+
+def _averaged(result: Result, value: ArmValue, n: int) -> GroupNumbers:
+    return {"mi": _float(value.mean), "sdi": _float(value.sd), "ni": n}, "", ()
+
+
+def _survived(result: Result, value: ArmValue, n: int) -> GroupNumbers:
+    """A Kaplan-Meier probability as a fraction, with its interval or standard error."""
+    text = value.estimate or value.printed
+    if text is None or parse_printed(text).relation not in ("", "="):
+        return {}, "gives no exact probability", ()
+    if value.ci and "NR" in value.ci:
+        return {}, "a bound of its interval was not reached", ()
+    if not value.ci and value.se is None:
+        return {}, "printed without an interval or standard error", ()
+    percent = (result.unit or "").strip().casefold() in PERCENT or parse_printed(text).percent
+    numbers: dict[str, float | None] = {"estimate": _fraction(text, percent=percent), "ni": n}
+    if value.ci:
+        low, high = (_fraction(bound, percent=percent) for bound in value.ci)
+        numbers |= {"ci_low": low, "ci_high": high, "ci_level": number(result.ci_level)}
+    elif value.se is not None:
+        numbers["sei"] = _fraction(value.se, percent=percent)
+    return numbers, "", ("printed in per cent",) if percent else ()
+
+
+def _fraction(text: str, *, percent: bool) -> float:
+    """The double next to the printed number, divided by 100 in decimals if in per cent."""
+    printed = parse_printed(text)
+    if not percent:
+        return printed.value
+    return float(Decimal(repr(printed.value)) / 100)
+
+
+def _halved(result: Result, value: ArmValue, n: int) -> GroupNumbers:
+    """A median survival time in months, with its interval."""
+    text = value.median or value.estimate
+    unit = (result.unit or "").strip().casefold()
+    if text is None:
+        return {}, "gives no median", ()
+    if value.ci and "NR" in value.ci:
+        return {}, "a bound of its interval was not reached", ()
+    if not value.ci:
+        return {}, "printed without an interval, so that no standard error can be derived", ()
+    if unit not in MONTHS:
+        asked = ", ".join(word for word in MONTHS if word.endswith("s"))
+        return {}, f"its unit is {echo(result.unit or '')}, and not one of {asked}", ()
+    months = MONTHS[unit]
+    numbers: dict[str, float | None] = {
+        name: float(Decimal(repr(number(part))) * months.numerator / months.denominator)
+        for name, part in zip(("estimate", "ci_low", "ci_high"), (text, *value.ci), strict=True)
+    }
+    numbers |= {"ni": n, "ci_level": number(result.ci_level)}
+    return numbers, "", () if months == 1 else (f"months, from {text} {result.unit}",)
+
+
+PERCENT = ("%", "per cent", "percent")
+# A month is the twelfth part of 365.25 days.
+MONTHS = {
+    "months": Fraction(1),
+    "month": Fraction(1),
+    "years": Fraction(12),
+    "year": Fraction(12),
+    "weeks": Fraction(7 * 48, 1461),
+    "week": Fraction(7 * 48, 1461),
+    "days": Fraction(48, 1461),
+    "day": Fraction(48, 1461),
+}
+_GROUP_READERS: dict[str, Callable[[Result, ArmValue, int], GroupNumbers]] = {
+    "SCLL": _survived,
+    "SLO": _survived,
+    "MED": _halved,
+    "MN": _averaged,
+    "MNLN": _averaged,
+}
 
 
 def _n(study: Study, arm_id: str, value: ArmValue) -> int:
@@ -378,7 +460,7 @@ def _two_groups(
         "ci": two.events,
         "n2i": _n(study, below[0], two),
     }
-    if "m1i" in INPUTS[analysis.measure].fields:
+    if "sd1i" in INPUTS[analysis.measure].fields:
         numbers = {
             "m1i": _float(one.mean),
             "sd1i": _float(one.sd),
@@ -399,14 +481,21 @@ def _candidate(
     study: Study,
     result: Result,
     arms: tuple[str, ...],
-    numbers: dict[str, float | None] | dict[str, int | None],
+    numbers: dict[str, float | None],
+    why: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Candidate:
-    given = {key: math.nan if value is None else float(value) for key, value in numbers.items()}
-    unusable = _unusable(analysis, result)
+    needed = INPUTS[analysis.measure].known
+    given = {
+        key: math.nan if value is None else float(value)
+        for key, value in numbers.items()
+        if key in needed
+    }
+    unusable = _unusable(analysis, result) or why
     missing = [key for key, value in given.items() if math.isnan(value)]
     if missing and not unusable:
         unusable = f"does not give {', '.join(missing)}"
-    return Candidate(study, result, arms, given, unusable)
+    return Candidate(study, result, arms, given, unusable, notes)
 
 
 def _unusable(analysis: Analysis, result: Result) -> str:
