@@ -1,7 +1,7 @@
 """Quantiles of the normal, t, gamma and beta distributions without numpy or scipy.
 
-The input side asks for conversions and must not import scipy. Quantiles are accurate to 12 digits
-(those of t with more than a million degrees of freedom to 10); tests compare with mpmath.
+The input side asks for conversions and must not import scipy. Quantiles are accurate to 12
+digits (those of t with more than a million degrees of freedom to 10); tests compare with mpmath.
 """
 
 import math
@@ -37,9 +37,9 @@ def _stirling(x: float) -> float:
     if x < _STIRLING_FROM:
         return math.lgamma(x) - (x - 0.5) * math.log(x) + x - _HALF_LOG_2PI
     square = x * x
-    series = 1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / (1188 * square)) / square) / square) / (
-        square
-    )
+    series = 1 / 12 - (
+        1 / 360 - (1 / 1260 - (1 / 1680 - 1 / (1188 * square)) / square) / square
+    ) / (square)
     return series / x
 
 
@@ -181,15 +181,17 @@ def t_upper_quantile(tail: float, df: float) -> float:
     return math.exp(_increasing_root(surplus, math.log(z) + (z * z + 1) / (4 * df)))
 
 
-def gamma_quantile(p: float, shape: float) -> float:
-    """Quantile of the gamma distribution with scale 1."""
+def gamma_log_quantile(p: float, shape: float) -> float:
+    """Logarithm of the quantile of the gamma distribution with scale 1."""
 
     def surplus(log_x: float) -> tuple[float, float]:
         x = math.exp(log_x)
         lower, upper = gamma_tails(shape, x)
         density = _gamma_density_factor(shape, x)
         if p < 0.5:
-            return (math.log(lower / p), density / lower) if lower > 0 else (-math.inf, math.nan)
+            return (
+                (math.log(lower / p), density / lower) if lower > 0 else (-math.inf, math.nan)
+            )
         return (
             (math.log((1 - p) / upper), density / upper) if upper > 0 else (math.inf, math.nan)
         )
@@ -198,8 +200,8 @@ def gamma_quantile(p: float, shape: float) -> float:
     z = normal_quantile(p)
     cube = 1 - 1 / (9 * shape) + z / (3 * math.sqrt(shape))
     power = (math.log(p) + math.lgamma(shape + 1)) / shape
-    return math.exp(
-        _increasing_root(surplus, math.log(shape) + 3 * math.log(cube) if cube > 0.3 else power)
+    return _increasing_root(
+        surplus, math.log(shape) + 3 * math.log(cube) if cube > 0.3 else power
     )
 
 
@@ -212,7 +214,9 @@ def beta_quantile(p: float, a: float, b: float) -> float:
         lower, upper = beta_tails(a, b, x, y)
         density = _beta_density_factor(a, b, x, y)
         if p < 0.5:
-            return (math.log(lower / p), density / lower) if lower > 0 else (-math.inf, math.nan)
+            return (
+                (math.log(lower / p), density / lower) if lower > 0 else (-math.inf, math.nan)
+            )
         return (
             (math.log((1 - p) / upper), density / upper) if upper > 0 else (math.inf, math.nan)
         )

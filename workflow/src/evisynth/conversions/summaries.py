@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evisynth.conversions.derived import Derived, Numbers, refused
 from evisynth.conversions.distributions import (
     beta_quantile,
-    gamma_quantile,
+    gamma_log_quantile,
     normal_quantile,
 )
 
@@ -52,9 +51,9 @@ class Summary:
     @property
     def values(self) -> tuple[float, ...]:
         """The known values that are used, in order of size: an odd number of them."""
-        low = (self.minimum,) if self.has_range else ()
+        low: tuple[float, ...] = (self.minimum,) if self.has_range else ()
         low += (self.q1,) if self.has_quartiles else ()
-        high = (self.q3,) if self.has_quartiles else ()
+        high: tuple[float, ...] = (self.q3,) if self.has_quartiles else ()
         high += (self.maximum,) if self.has_range else ()
         return (*low, self.median, *high)
 
@@ -88,13 +87,13 @@ def mean_luo(summary: Summary) -> float:
     midrange = (summary.minimum + summary.maximum) / 2
     midquartile = (summary.q1 + summary.q3) / 2
     if not summary.has_quartiles:
-        weight = 4 / (4 + n**0.75)
+        weight = 4 / (4 + math.pow(n, 0.75))
         return weight * midrange + (1 - weight) * median
     if not summary.has_range:
         weight = 0.7 + 0.39 / n
         return weight * midquartile + (1 - weight) * median
-    outer = 2.2 / (2.2 + n**0.75)
-    inner = 0.7 - 0.72 / n**0.55
+    outer = 2.2 / (2.2 + math.pow(n, 0.75))
+    inner = 0.7 - 0.72 / math.pow(n, 0.55)
     return outer * midrange + inner * midquartile + (1 - outer - inner) * median
 
 
@@ -117,7 +116,7 @@ def sd_shi(summary: Summary) -> float:
 
     doi:10.1002/jrsm.1429
     """
-    weight = 1 / (1 + 0.07 * summary.n**0.6)
+    weight = 1 / (1 + 0.07 * math.pow(summary.n, 0.6))
     from_range = (summary.maximum - summary.minimum) / range_divisor(summary.n)
     from_quartiles = (summary.q3 - summary.q1) / quartile_divisor(summary.n)
     return weight * from_range + (1 - weight) * from_quartiles
@@ -178,7 +177,7 @@ def mean_sd_lognormal(summary: Summary) -> tuple[float, float]:
         bias, fourth = 1.01 + 0.25 / squared_log, 1 + 2.23 / squared_log
         first, second = 0.565, 0.37
     elif not logs.has_range:
-        bias, fourth = 1 + 1.58 / n, 1 + 19.2 / n**1.2
+        bias, fourth = 1 + 1.58 / n, 1 + 19.2 / math.pow(n, 1.2)
         first, second = 0.57, 0.75
     else:
         bias, fourth = 1 + 0.28 / squared_log, 1 + 3.93 / n
@@ -258,13 +257,11 @@ def mean_sd_box_cox(summary: Summary) -> tuple[float, float, float]:
     gap = cut - reach
 
     def original(from_left: float) -> float:
-        return (power * scale * (from_left + gap)) ** (1 / power)
+        return math.pow(power * scale * (from_left + gap), 1 / power)
 
     def moment(order: int, centre: float) -> float:
         return _double_exponential(
-            lambda z, from_left: (
-                math.exp(-z * z / 2) * (original(from_left) - centre) ** order
-            ),
+            lambda z, from_left: math.exp(-z * z / 2) * (original(from_left) - centre) ** order,
             reach,
         )
 
@@ -276,8 +273,8 @@ def mean_sd_box_cox(summary: Summary) -> tuple[float, float, float]:
 def _double_exponential(function: Callable[[float, float], float], half: float) -> float:
     """Integral from -half to half; the function also gets its distance from the left end.
 
-    Takahasi & Mori (1974): the trapezoidal rule after z = half tanh(pi/2 sinh t), which does not
-    mind a root or a pole at the ends.
+    Takahasi & Mori (1974): the trapezoidal rule after z = half tanh(pi/2 sinh t), which does
+    not mind a root or a pole at the ends.
     """
     step = 2.0**-LEVELS
     total = 0.0
@@ -344,11 +341,13 @@ def _least_squares(
 
 # ---------------------------------------------------------------- quantile estimation
 
-# Shapes are searched as logarithms, over 20 log units about what the moments suggest.
-SEARCHED = 10.0
-CELLS = 40
-# Above this shape a gamma distribution is as good as normal, and its quantiles take long.
-LARGEST_SHAPE = 1e6
+# Shapes are searched as logarithms, this far to either side of what the moments suggest, and
+# on from there while the best lies at the end.
+SEARCHED = 3.0
+CELLS = 16
+MOST_SEARCHES = 6
+# Above this shape a gamma distribution cannot be told from a normal one.
+LARGEST_SHAPE = 1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,42 +369,60 @@ def probabilities(summary: Summary) -> tuple[float, ...]:
 
 
 def _scaled(
-    summary: Summary, quantile: Callable[[float, float], float], log_shape: float
+    summary: Summary, log_quantile: Callable[[float, float], float], log_shape: float
 ) -> tuple[float, list[float]]:
-    """Least-squares scale of a scale family, and residuals in units of the largest value."""
-    values = summary.values
-    basis = [quantile(p, math.exp(log_shape)) for p in probabilities(summary)]
-    largest = max(basis)
-    basis = [value / largest for value in basis]
+    """Logarithm of the least-squares scale of a scale family, and relative residuals.
+
+    Residuals are in units of the largest value of the summary.
+    """
+    logs = [log_quantile(p, math.exp(log_shape)) for p in probabilities(summary)]
+    basis = [math.exp(value - logs[-1]) for value in logs]
+    unit = summary.values[-1]
+    values = [value / unit for value in summary.values]
     scale = math.fsum(q * g for q, g in zip(values, basis, strict=True)) / math.fsum(
         g * g for g in basis
     )
-    unit = max(values)
-    return scale / largest, [
-        (q - scale * g) / unit for q, g in zip(values, basis, strict=True)
-    ]
+    residuals = [q - scale * g for q, g in zip(values, basis, strict=True)]
+    return math.log(unit * scale) - logs[-1], residuals
 
 
 def _fit_scale_family(
-    summary: Summary, quantile: Callable[[float, float], float], guess: float
+    summary: Summary, log_quantile: Callable[[float, float], float], guess: float
 ) -> tuple[float, float, float]:
-    """Shape, scale and misfit of the scale family that is nearest to the quantiles."""
+    """Shape, logarithm of the scale, and misfit of the family's nearest member.
+
+    The misfit is infinite if it lies beyond all that was searched.
+    """
 
     def residuals(log_shape: float) -> list[float]:
-        return _scaled(summary, quantile, log_shape)[1]
+        return _scaled(summary, log_quantile, log_shape)[1]
 
     middle = math.log(guess)
-    found = _least_squares(residuals, middle - SEARCHED / 2, middle + SEARCHED / 2, CELLS)
-    scale, misfits = _scaled(summary, quantile, found)
-    return math.exp(found), scale, math.fsum(r * r for r in misfits)
+    for _ in range(MOST_SEARCHES):
+        low, high = middle - SEARCHED, middle + SEARCHED
+        found = _least_squares(residuals, low, high, CELLS)
+        if low < found < high:
+            log_scale, misfits = _scaled(summary, log_quantile, found)
+            return math.exp(found), log_scale, math.fsum(r * r for r in misfits)
+        middle = found
+    return math.nan, math.nan, math.inf
 
 
-def _lognormal_quantile(p: float, sigma: float) -> float:
-    return math.exp(sigma * normal_quantile(p))
+def _lognormal_log_quantile(p: float, sigma: float) -> float:
+    return sigma * normal_quantile(p)
 
 
-def _weibull_quantile(p: float, shape: float) -> float:
-    return math.exp(math.log(-math.log1p(-p)) / shape)
+def _weibull_log_quantile(p: float, shape: float) -> float:
+    return math.log(-math.log1p(-p)) / shape
+
+
+def _from_logs(name: str, log_mean: float, log_square: float, misfit: float) -> Fitted:
+    """A fitted distribution from log E(X) and log E(X^2) - 2 log E(X)."""
+    largest = 700.0  # exp overflows soon after
+    if not (abs(log_mean) < largest and log_square < largest):
+        return Fitted(name, math.nan, math.nan, math.inf)
+    mean = math.exp(log_mean)
+    return Fitted(name, mean, mean * math.sqrt(math.expm1(log_square)), misfit)
 
 
 def fit_normal(summary: Summary) -> Fitted:
@@ -425,25 +442,22 @@ def fit_normal(summary: Summary) -> Fitted:
 
 def fit_lognormal(summary: Summary, variation: float) -> Fitted:
     """Log-normal distribution; `variation` is a first guess of sd / mean."""
-    sigma, scale, misfit = _fit_scale_family(summary, _lognormal_quantile, variation)
-    mean = scale * math.exp(sigma**2 / 2)
-    return Fitted("log-normal", mean, mean * math.sqrt(math.expm1(sigma**2)), misfit)
+    sigma, log_scale, misfit = _fit_scale_family(summary, _lognormal_log_quantile, variation)
+    return _from_logs("log-normal", log_scale + sigma**2 / 2, sigma**2, misfit)
 
 
 def fit_gamma(summary: Summary, variation: float) -> Fitted:
     """Gamma distribution; `variation` is a first guess of sd / mean."""
-    shape, scale, misfit = _fit_scale_family(summary, gamma_quantile, 1 / variation**2)
-    return Fitted("gamma", shape * scale, math.sqrt(shape) * scale, misfit)
+    shape, log_scale, misfit = _fit_scale_family(summary, gamma_log_quantile, variation**-2)
+    return _from_logs("gamma", math.log(shape) + log_scale, math.log1p(1 / shape), misfit)
 
 
 def fit_weibull(summary: Summary, variation: float) -> Fitted:
     """Weibull distribution; `variation` is a first guess of sd / mean."""
-    shape, scale, misfit = _fit_scale_family(summary, _weibull_quantile, variation**-1.086)
-    first = math.lgamma(1 + 1 / shape)
-    second = math.lgamma(1 + 2 / shape)
-    mean = scale * math.exp(first)
-    # The squared coefficient of variation is exp(second - 2 first) - 1.
-    return Fitted("Weibull", mean, mean * math.sqrt(math.expm1(second - 2 * first)), misfit)
+    guess = variation**-1.086
+    shape, log_scale, misfit = _fit_scale_family(summary, _weibull_log_quantile, guess)
+    first, second = math.lgamma(1 + 1 / shape), math.lgamma(1 + 2 / shape)
+    return _from_logs("Weibull", log_scale + first, second - 2 * first, misfit)
 
 
 def fit_beta(summary: Summary, mean: float, sd: float) -> Fitted:
@@ -516,7 +530,7 @@ def quantile_estimates(summary: Summary) -> tuple[Fitted, ...]:
     """Candidate distributions fitted to the quantiles, the nearest first.
 
     Quantile estimation (McGrath et al. 2020, section 2.1, doi:10.1177/0962280219889080): the
-    distribution whose quantiles are nearest to the reported ones in least squares, among normal,
+    distribution whose quantiles are nearest to the reported in least squares, among normal,
     log-normal, gamma, Weibull and, for values between 0 and 1, beta; normal only if a value is
     negative. Least squares are global and unbounded, so that the unit of the outcome does not
     matter; the authors' package searches locally and within fixed bounds.
