@@ -51,7 +51,7 @@ def rounded(number: str | float) -> Rounded:
     else:
         text = repr(float(number))
     mantissa, _, exponent = text.lower().partition("e")
-    decimals = len(mantissa.partition(".")[2].rstrip("0" if isinstance(number, float) else ""))
+    decimals = len(mantissa.partition(".")[2].rstrip("" if isinstance(number, str) else "0"))
     value = Fraction(text)
     half = Fraction(1, 2) * Fraction(10) ** (int(exponent or 0) - decimals)
     if not isinstance(number, str):
@@ -85,11 +85,12 @@ def count_from_percent(percent: str | float, n: float) -> tuple[float, tuple[str
     found = counts_from_percent(percent, n)
     if len(found) == 1:
         return float(found[0]), ()
-    said = f"{percent:.15g}" if isinstance(percent, float) else str(percent).strip()
+    text = percent.strip() if isinstance(percent, str) else f"{percent:.15g}"
+    said = text if text.endswith("%") else f"{text}%"
     if not found:
-        return math.nan, (f"no whole number of {n:.0f} rounds to {said} per cent",)
+        return math.nan, (f"no whole number of {n:.0f} rounds to {said}",)
     return math.nan, (
-        f"{len(found)} whole numbers of {n:.0f} round to {said} per cent: {listed(found)}",
+        f"{len(found)} whole numbers of {n:.0f} round to {said}: {listed(found)}",
     )
 
 

@@ -1,7 +1,7 @@
 """Quantiles of the normal, t, gamma and beta distributions without numpy or scipy.
 
 The input side asks for conversions and must not import scipy. Quantiles are accurate to 12
-digits (those of t with more than a million degrees of freedom to 10); tests compare with mpmath.
+digits, those of t with more than a million degrees of freedom to 10.
 """
 
 import math

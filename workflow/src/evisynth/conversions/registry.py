@@ -153,6 +153,8 @@ def _combined(numbers: Numbers, texts: Texts) -> Derived:
         (numbers["m_ai"], numbers["m_bi"]),
         (numbers["sd_ai"], numbers["sd_bi"]),
     )
+    if numbers.get("ni", n) != n:
+        return refused(f"the subgroups have {n:.0f} units, the group {numbers['ni']:.15g}")
     return _positive_spread(f"{HANDBOOK} 6.5.2.10", ni=n, mi=mean, sdi=sd)
 
 
@@ -326,6 +328,16 @@ def _cells(table: counts.Table, source: str, notes: tuple[str, ...] = ()) -> Der
     return Derived(cells, dict.fromkeys(cells, source), notes)
 
 
+def _agreeing(tables: tuple[counts.Table, ...], numbers: Numbers) -> tuple[counts.Table, ...]:
+    """Tables whose cells are those that are reported, as far as any are."""
+    fields = ("ai", "bi", "ci", "di")
+    return tuple(
+        table
+        for table in tables
+        if all(numbers.get(f, cell) == cell for f, cell in zip(fields, table, strict=True))
+    )
+
+
 def _one_table(tables: tuple[counts.Table, ...], source: str, assumed: str) -> Derived:
     if len(tables) == 1:
         return _cells(tables[0], source, (assumed,) if assumed else ())
@@ -348,6 +360,7 @@ def _table_from_margins(numbers: Numbers, texts: Texts) -> Derived:
         )
     except ValueError as error:
         return refused(str(error))
+    tables = _agreeing(tables, numbers)
     return _one_table(tables, "the only table that rounds to it", "")
 
 
@@ -392,7 +405,7 @@ def _table_from_interval(numbers: Numbers, texts: Texts) -> Derived:
     if "eventsi" in numbers:
         tables = tuple(table for table in tables if table[0] + table[2] == numbers["eventsi"])
     return _one_table(
-        tables,
+        _agreeing(tables, numbers),
         counts.DI_PIETRANTONJ,
         f"taken as an unadjusted {effect} with Wald's interval",
     )
