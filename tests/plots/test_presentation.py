@@ -485,5 +485,5 @@ def test_small_proportions_never_read_as_nought(value, text):
 
 def test_a_hazard_ratio_of_a_good_outcome_has_no_labels_of_its_own():
     text = AnalysisText("OS", higher_is="good", numerator="A", denominator="B")
-    assert favours("HR", text) is None
-    assert favours("HR", replace(text, higher_is="bad")).left == "Favours A"
+    assert favours(MEASURES["HR"], text) is None
+    assert favours(MEASURES["HR"], replace(text, higher_is="bad")).left == "Favours A"

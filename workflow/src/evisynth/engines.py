@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from evisynth.heterogeneity import typical_vi
-from evisynth.pooling import ModelSpec, pool
+from evisynth.pooling import pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
+from evisynth.specification import ModelSpec
 from evisynth.tau2 import Tau2, estimate, log_likelihood
 
 with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evisynth.inverse_variance import inverse_variance
-from evisynth.measures import MEASURES
+from evisynth.measures import measure_of
 from evisynth.records import (
     Component,
     EffectSizes,
@@ -121,7 +121,7 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     # Knapp and Hartung's factor has no counterpart here; its t distribution has.
     test = "z" if spec.effects == "common" or spec.test == "z" else "t"
     rows = estimates(
-        found, level=spec.level, null=MEASURES[measure].null, prediction=spec.prediction
+        found, level=spec.level, null=measure_of(effects).null, prediction=spec.prediction
     )
     chosen = [row for row in rows if (row.model, row.test) == (spec.effects, test)] or rows[:1]
     random = found.random
@@ -352,7 +352,7 @@ def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
             level=spec.level,
         )
         fit = found.fit
-        null = MEASURES[effects.measure].null
+        null = measure_of(effects).null
         rows.append(
             Estimate(
                 model="rve",

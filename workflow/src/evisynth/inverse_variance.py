@@ -10,7 +10,7 @@ import numpy as np
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
 from evisynth.linear import Problem, at, problem, total
-from evisynth.measures import MEASURES
+from evisynth.measures import measure_of
 from evisynth.models.intervals import (
     henmi_copas,
     hybrid_common,
@@ -282,7 +282,7 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         Effects or variances too far apart.
     """
     yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
-    data = _Data(yi, vi, problem(yi, vi), MEASURES[effects.measure].null, spec)
+    data = _Data(yi, vi, problem(yi, vi), measure_of(effects).null, spec)
     methods = dict.fromkeys([spec.method, *DEFAULT_TAU2])
     tau2s = {method: tau2_of(method, yi, vi, spec) for method in methods}
     rows = {("IV", "z"): _basic(data, _mean(data.problem, 0.0), "IV", "z", Tau2(0.0))}

@@ -8,11 +8,19 @@ import numpy as np
 
 from evisynth.families import FAMILIES, NotEstimable
 from evisynth.heterogeneity import tau2_intervals
+from evisynth.inference import quantile
 from evisynth.inverse_variance import inverse_variance
-from evisynth.measures import MEASURES, corrections
-from evisynth.models.blup import blup
-from evisynth.models.prediction import beyond
-from evisynth.records import Beyond, EffectSizes, Estimate, Fit, Floats, Rows, Shrunk
+from evisynth.measures import MEASURES, Measure, corrections, measure_of
+from evisynth.models.prediction import beyond, beyond_new
+from evisynth.records import (
+    Beyond,
+    EffectSizes,
+    Estimate,
+    Fit,
+    Rows,
+    Shrunk,
+    Tau2Interval,
+)
 from evisynth.specification import ModelSpec, check
 
 NAN = math.nan
@@ -59,7 +67,7 @@ def _rare_events(effects: EffectSizes) -> list[str]:
     notes = []
     if not any(counts.any() for counts in raw.values()):
         notes.append("no events in any study: the estimate stands on the continuity correction")
-    elif "ai" in raw and MEASURES[effects.measure].axis == "log":
+    elif "ai" in raw and measure_of(effects).axis == "log":
         empty = int(((raw["ai"] == 0) & (raw["ci"] == 0)).sum())
         if empty:
             notes.append(
@@ -69,14 +77,14 @@ def _rare_events(effects: EffectSizes) -> list[str]:
     return notes
 
 
-def _impossible(estimate: Estimate, measure: str) -> list[str]:
+def _impossible(estimate: Estimate, measure: Measure) -> list[str]:
     """Whether intervals of a proportion leave the range of proportions."""
-    if MEASURES[measure].axis != "proportion":
+    if measure.axis != "proportion":
         return []
     shown = display(estimate, measure)
     ends = (shown.ci_low, shown.ci_high, shown.pi_low, shown.pi_high)
     if any(end < 0 or end > 1 for end in ends):
-        return [f"an interval leaves 0 to 1, as {measure} allows: PLO and PAS do not"]
+        return [f"an interval leaves 0 to 1, as {measure.key} allows: PLO and PAS do not"]
     return []
 
 
@@ -95,6 +103,7 @@ def _fit(effects: EffectSizes, spec: ModelSpec, notes: Sequence[str]) -> Fit:
     weights.setflags(write=False)
     return Fit(
         measure=effects.measure,
+        options=effects.options,
         level=spec.level,
         prediction=spec.prediction,
         k=effects.included.count(True),
@@ -202,7 +211,7 @@ def pool(
         headline=True,
         notes=tuple(
             dict.fromkeys(
-                (*chosen.notes, *_impossible(chosen, effects.measure), *main.notes, *notes)
+                (*chosen.notes, *_impossible(chosen, measure_of(effects)), *main.notes, *notes)
             )
         ),
     )
@@ -225,7 +234,7 @@ def pool(
         intervals=_intervals(effects, model, intervals),
         components=tuple(c for rows in (main, *others) for c in rows.components),
         shrunk=(*_shrunk(effects, chosen, model), *(s for r in (main, *others) for s in r.shrunk)),
-        beyond=_beyond(effects, chosen, thresholds),
+        beyond=_beyond(effects, main, thresholds, model.level),
     )
 
 
@@ -246,16 +255,31 @@ def _shrunk(effects: EffectSizes, chosen: Estimate, spec: ModelSpec) -> tuple[Sh
     if spec.family != "IV" or chosen.model != "random" or not math.isfinite(chosen.se):
         return ()
     used = effects.pooled
-    found = blup_of_mean(effects.yi[used], effects.vi[used], chosen, spec.level)
+    yi, vi = effects.yi[used], effects.vi[used]
+    # Raudenbush & Bryk (1985): the own effect and the mean, weighted by tau2 and vi; the
+    # variance holds the uncertainty of the mean, by the test of the headline.
+    share, rest = chosen.tau2 / (chosen.tau2 + vi), vi / (chosen.tau2 + vi)
+    estimate = share * yi + rest * chosen.estimate
+    se = np.sqrt(share * vi + (rest * chosen.se) ** 2)
+    half = quantile(spec.level, chosen.df) * se
     return tuple(
         Shrunk(row, chosen.method, *map(float, values))
-        for row, *values in zip(np.flatnonzero(used).tolist(), *found, strict=True)
+        for row, *values in zip(
+            np.flatnonzero(used).tolist(),
+            estimate,
+            se,
+            estimate - half,
+            estimate + half,
+            strict=True,
+        )
     )
 
 
-def _beyond(effects: EffectSizes, rows: Rows, thresholds: Sequence[float]) -> tuple[Beyond, ...]:
+def _beyond(
+    effects: EffectSizes, rows: Rows, thresholds: Sequence[float], level: float
+) -> tuple[Beyond, ...]:
     """Probabilities beyond thresholds of the display scale, on both sides."""
-    measure, chosen = MEASURES[effects.measure], rows.estimates[rows.chosen]
+    measure, chosen = measure_of(effects), rows.estimates[rows.chosen]
     tau2_se = rows.heterogeneity[0].tau2_se if rows.heterogeneity else NAN
     found = []
     for threshold in thresholds:
@@ -290,13 +314,14 @@ def _beyond(effects: EffectSizes, rows: Rows, thresholds: Sequence[float]) -> tu
     return tuple(found)
 
 
-def display(estimate: Estimate, measure: str) -> Estimate:
+def display(estimate: Estimate, measure: Measure | str) -> Estimate:
     """The estimate with its intervals on the display scale of `measure`.
 
     The standard error is nan, there being none on that scale; statistic, degrees of freedom, p
-    and tau2 stay those of the analysis scale. Raises KeyError for an unknown measure.
+    and tau2 stay those of the analysis scale. A measure given by its key has its default
+    options; KeyError for an unknown one.
     """
-    scale = MEASURES[measure]
+    scale = MEASURES[measure] if isinstance(measure, str) else measure
     ci_low, ci_high = scale.shown(estimate.ci_low, estimate.ci_high)
     pi_low, pi_high = scale.shown(estimate.pi_low, estimate.pi_high)
     return replace(

@@ -12,7 +12,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from evisynth.measures import MEASURES
+from evisynth.measures import Measure, measure_of
 from evisynth.menus import PREDICTION, TAU2, TESTS
 from evisynth.plots.spec import (
     Column,
@@ -166,9 +166,9 @@ def level_text(level: float) -> str:
     return f"{100 * level:.6g}%"
 
 
-def formatter(measure: str, effects: EffectSizes) -> Formatter:
+def formatter(effects: EffectSizes) -> Formatter:
     """How estimates of this measure are written."""
-    axis = MEASURES[measure].axis
+    measure, axis = effects.measure, measure_of(effects).axis
     if axis == "log":
         return ratio
     if axis == "proportion":
@@ -211,7 +211,7 @@ def _all_columns(effects: EffectSizes, text: AnalysisText) -> tuple[RawColumn, .
         return _two_rates(effects, groups)
     if {"m1i", "n1i"} <= raw.keys():
         return _two_means(effects, groups)
-    if MEASURES[effects.measure].axis == "log":
+    if measure_of(effects).axis == "log":
         return _estimates(effects, f"log {effects.measure}")
     return _estimates(effects, "Estimate")
 
@@ -296,9 +296,9 @@ def study_effects(effects: EffectSizes) -> Floats:
     A proportion is shown as counted, not as corrected for the analysis: the exact interval of
     0/8 belongs to 0 %, and an added half would move the square and not the interval.
     """
-    back = MEASURES[effects.measure].back
+    back = measure_of(effects).back
     shown = np.array([back(float(value)) for value in effects.yi], dtype=np.float64)
-    if MEASURES[effects.measure].axis != "proportion" or "xi" not in effects.raw:
+    if measure_of(effects).axis != "proportion" or "xi" not in effects.raw:
         return shown
     xi, ni = effects.raw["xi"], effects.raw["ni"]
     counted = np.divide(xi, ni, out=np.full_like(shown, np.nan), where=ni > 0)
@@ -337,7 +337,7 @@ def _zero_if_nan(value: float) -> float:
 def _rows(
     effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
 ) -> tuple[ForestRow, ...]:
-    shown, number = study_effects(effects), formatter(effects.measure, effects)
+    shown, number = study_effects(effects), formatter(effects)
     marks, _ = footnote_marks(effects.notes)
     weights = fit.weights
 
@@ -426,7 +426,7 @@ def no_summary(fit: Fit, text: AnalysisText) -> str:
 def _diamonds(
     effects: EffectSizes, fit: Fit, text: AnalysisText, columns: tuple[RawColumn, ...]
 ) -> tuple[Diamond, ...]:
-    measure, number = MEASURES[fit.measure], formatter(fit.measure, effects)
+    measure, number = measure_of(fit), formatter(effects)
     totals = tuple(column.total for column in columns)
     diamonds = []
     for place, one in enumerate(shown_estimates(fit, text)):
@@ -453,12 +453,12 @@ def _prediction(effects: EffectSizes, fit: Fit, text: AnalysisText) -> Predictio
     headline = fit.headline
     if not headline or text.why_not or math.isnan(headline.pi_low + headline.pi_high):
         return None
-    low, high = MEASURES[fit.measure].shown(headline.pi_low, headline.pi_high)
+    low, high = measure_of(fit).shown(headline.pi_low, headline.pi_high)
     return PredictionBar(
         label=f"{level_text(fit.level)} prediction interval ({fit.prediction})",
         low=low,
         high=high,
-        text=interval(low, high, formatter(fit.measure, effects)),
+        text=interval(low, high, formatter(effects)),
     )
 
 
@@ -498,11 +498,11 @@ def overall_test_line(estimate: Estimate, null: float | None) -> str:
     return f"Test for overall effect: t = {statistic}, df = {df} ({p_text(estimate.p)})"
 
 
-def favours(measure: str, text: AnalysisText) -> Favours | None:
+def favours(measure: Measure, text: AnalysisText) -> Favours | None:
     """Words under the axis: as asked for, else from the outcome's direction and the arms."""
-    if MEASURES[measure].null is None:
+    if measure.null is None:
         return None
-    if measure == "HR" and text.higher_is == "good" and not text.forest.get("favours"):
+    if measure.key == "HR" and text.higher_is == "good" and not text.forest.get("favours"):
         return None  # survival is good and its hazard is not: which is meant cannot be told
     if asked := text.forest.get("favours"):
         return Favours(left=asked["left"], right=asked["right"])
@@ -535,9 +535,9 @@ def _plural(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def axis_label(measure: str, text: AnalysisText) -> str:
+def axis_label(measure: Measure, text: AnalysisText) -> str:
     """``Risk ratio (log scale)``; for proportions the outcome itself."""
-    name, axis = MEASURES[measure].label, MEASURES[measure].axis
+    name, axis = measure.label, measure.axis
     if axis == "proportion":
         return text.outcome or name
     return f"{name} (log scale)" if axis == "log" else name
@@ -550,7 +550,7 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
     if estimates and estimates[0].headline:
         lines.append(f"{_model_words(estimates[0], fit)}.")
     marks = []
-    if MEASURES[effects.measure].axis == "proportion" and "xi" in effects.raw:
+    if measure_of(effects).axis == "proportion" and "xi" in effects.raw:
         marks.append(f"{level_text(fit.level)} CI of studies: exact (Clopper–Pearson)")
     if bool(np.isfinite(fit.weights[effects.pooled]).any()):
         marks.append("squares: area proportional to weight, with a smallest size")
@@ -606,7 +606,7 @@ def _repeats(note: str, said: str) -> bool:
 
 def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlot:
     """Describe the forest plot of one analysis."""
-    measure, columns = MEASURES[effects.measure], raw_columns(effects, text)
+    measure, columns = measure_of(effects), raw_columns(effects, text)
     ticks = text.forest.get("ticks")
     # A generic effect has no value of no effect unless it is one between two groups.
     compares = effects.measure != "GEN" or bool(text.numerator)
@@ -621,7 +621,7 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
         subtitle=subtitle(effects, fit, text),
         axis=measure.axis,
         null=None if null is None else measure.back(null),
-        axis_label=axis_label(effects.measure, text) if draws else "",
+        axis_label=axis_label(measure, text) if draws else "",
         column_headers_left=_left_heads(columns),
         column_headers_right=_right_heads(effects, fit),
         rows=rows,
@@ -630,7 +630,7 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
         prediction=_prediction(effects, fit, text),
         axis_range=_pair(text.forest.get("axis")),
         ticks=None if ticks is None else tuple(ticks),
-        favours=favours(effects.measure, text) if draws else None,
+        favours=favours(measure, text) if draws else None,
         lines=_lines(fit, text, null),
         footer=footer(effects, fit, text),
         caveats=caveats(effects, fit, text),
@@ -649,9 +649,9 @@ def _left_heads(columns: tuple[RawColumn, ...]) -> tuple[Column, ...]:
 
 
 def _right_heads(effects: EffectSizes, fit: Fit) -> tuple[Column, ...]:
-    unit = ", %" if MEASURES[effects.measure].axis == "proportion" else ""
+    unit = ", %" if measure_of(effects).axis == "proportion" else ""
     interval_head = f"[{level_text(fit.level)} CI]"
-    name = textwrap.wrap(MEASURES[effects.measure].label + unit, LONGEST_HEAD)
+    name = textwrap.wrap(measure_of(effects).label + unit, LONGEST_HEAD)
     effect = Column((*name, interval_head))
     weighted = bool(np.isfinite(fit.weights[effects.pooled]).any())
     return (effect, Column(("Weight",))) if weighted else (effect,)

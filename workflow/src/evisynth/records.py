@@ -23,10 +23,12 @@ class EffectSizes:
     ci_low, ci_high : the study's own interval on the display scale (exact for proportions).
     ni : total number of units; nan where unknown.
     included, reason : whether the row is pooled; if not, why.
+    selected : whether the reviewer wants it pooled, even if it has no effect size.
     notes : what was done to the row (continuity correction, inverted contrast), ``;``-joined.
     raw : the columns that the measure used, in the order of the measure.
     covariates : further columns as text.
     printed, report, quote, place : where the numbers of each row come from, as text.
+    options : of the measure, all of them.
     """
 
     measure: str
@@ -48,6 +50,8 @@ class EffectSizes:
     report: tuple[str, ...] = ()
     quote: tuple[str, ...] = ()
     place: tuple[str, ...] = ()
+    selected: tuple[bool, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def pooled(self) -> NDArray[np.bool_]:
@@ -235,6 +239,7 @@ class Fit:
 
     Attributes
     ----------
+    options : of the measure.
     level : confidence level as a fraction.
     prediction : key of the flavour of the prediction interval.
     estimates : all models; at most one of them is the headline.
@@ -248,6 +253,7 @@ class Fit:
     """
 
     measure: str
+    options: Mapping[str, object]
     level: float
     prediction: str
     k: int

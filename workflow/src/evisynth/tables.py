@@ -53,6 +53,7 @@ def effects_from_json(text: str) -> EffectSizes:
     return EffectSizes(
         **values,
         measure=tree["measure"],
+        options=tree["options"],
         raw={key: _floats(column) for key, column in tree["raw"].items()},
         covariates={key: tuple(column) for key, column in tree["covariates"].items()},
     )
@@ -68,6 +69,7 @@ def fit_from_json(text: str) -> Fit:
     tree = json.loads(text)
     return Fit(
         measure=tree["measure"],
+        options=tree["options"],
         level=tree["level"],
         prediction=tree["prediction"],
         k=tree["k"],

@@ -15,3 +15,4 @@ from evisynth.measures.proportions import freeman_tukey as freeman_tukey
 from evisynth.measures.proportions import inverse_freeman_tukey as inverse_freeman_tukey
 from evisynth.measures.registry import MEASURES as MEASURES
 from evisynth.measures.registry import configured as configured
+from evisynth.measures.registry import measure_of as measure_of

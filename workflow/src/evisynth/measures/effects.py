@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evisynth.inference import normal_quantile
-from evisynth.inputs import INPUTS, check_numbers
+from evisynth.inputs import INPUTS, check_numbers, with_defaults
 from evisynth.measures.base import COUNTS, NAN, Effect, Measure, Numbers, Options
 from evisynth.measures.exact import clopper_pearson, garwood
 from evisynth.measures.intervals import DEFAULT_CI_LEVEL
@@ -263,6 +263,8 @@ def compute_effects(
         included=tuple(
             row.included and not reason for row, reason in zip(rows, reasons, strict=True)
         ),
+        selected=tuple(row.included for row in rows),
+        options=with_defaults(measure, options or {}),
         reason=tuple(reasons),
         notes=tuple(notes),
         raw={

@@ -13,6 +13,7 @@ from evisynth.measures.paired import PAIRED
 from evisynth.measures.proportions import PROPORTIONS
 from evisynth.measures.rates import RATES
 from evisynth.measures.survival import SURVIVAL
+from evisynth.records import EffectSizes, Fit
 
 MEASURES: dict[str, Measure] = {
     measure.key: measure
@@ -49,3 +50,8 @@ def configured(key: str, options: Options | None = None) -> Measure:
     if measure.configure is None:
         return measure
     return replace(measure.configure(measure, with_defaults(key, given)), configure=None)
+
+
+def measure_of(values: EffectSizes | Fit) -> Measure:
+    """The measure of effect sizes or of a fit, with their options."""
+    return configured(values.measure, values.options)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import chdtrc, gammaln, xlogy
 
 from evisynth.inference import quantile, wald
-from evisynth.models.families import Rows, Terms, binomial, hypergeometric, log_binomial, poisson
+from evisynth.models.count_terms import Rows, Terms, binomial, hypergeometric, log_binomial, poisson
 from evisynth.models.likelihood import (
     FINE,
     Maximum,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri
 
-from evisynth.models.families import Terms
+from evisynth.models.count_terms import Terms
 from evisynth.models.quadrature import Latent, integrate
 from evisynth.records import Floats
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evisynth.models.families import Rows, Terms
+from evisynth.models.count_terms import Rows, Terms
 from evisynth.records import Floats
 
 # Nodes per random effect at first and at most; odd, so that every second makes a rule too.

@@ -1,13 +1,13 @@
 """Subgroups and meta-regressions of one analysis."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from evisynth.errors import InputError, Problem
 from evisynth.files import write_text
-from evisynth.measures import MEASURES
+from evisynth.measures import Measure, measure_of
 from evisynth.models.design import Design, DesignError, design
 from evisynth.models.permutation import permutation_test
 from evisynth.models.regression import (
@@ -76,7 +76,7 @@ def write_moderators(effects: str, settings: Mapping[str, Any], output: Mapping[
             common: dict[str, Cell] = {"analysis": name, "regression": key}
             coefficients += _coefficient_rows(common, fit, asked)
             quantities += _quantity_rows(common, fit)
-            predictions += _prediction_rows(common, sizes.measure, fit, asked["predict"])
+            predictions += _prediction_rows(common, measure_of(sizes), fit, asked["predict"])
         except (DesignError, ValueError) as error:
             problems.append(_problem(where, error))
     if problems:
@@ -148,7 +148,7 @@ def _subgroups(
         method=method,
         test=test,
         level=settings["level"],
-        null=MEASURES[effects.measure].null,
+        null=measure_of(effects).null,
         prediction=settings["model"]["prediction"],
         floor=settings["model"]["floor"],
         labels=_labels(effects),
@@ -160,7 +160,7 @@ def _subgroup_rows(
 ) -> list[dict[str, Cell]]:
     rows: list[dict[str, Cell]] = []
     for group in found.groups:
-        shown = display(group.estimate, effects.measure)
+        shown = display(group.estimate, measure_of(effects))
         for scale, estimate in (("analysis", group.estimate), ("display", shown)):
             rows.append(
                 {
@@ -291,11 +291,11 @@ def _quantity_rows(common: Mapping[str, Cell], fit: RegressionFit) -> list[dict[
 
 def _prediction_rows(
     common: Mapping[str, Cell],
-    measure: str,
+    measure: Measure,
     fit: RegressionFit,
     asked: Sequence[Mapping[str, str]],
 ) -> list[dict[str, Cell]]:
-    back: Callable[[float], float] = MEASURES[measure].back
+    back = measure.back
     rows: list[dict[str, Cell]] = []
     for values in asked:
         (found,) = predict(fit, {name: [value] for name, value in values.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evisynth.files import write_text
-from evisynth.measures import MEASURES
+from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
 from evisynth.records import EffectSizes, Fit
 from evisynth.specification import Dependence, ModelSpec
@@ -62,8 +62,8 @@ def write_pooled(effects: str, settings: Mapping[str, Any], output: Mapping[str,
     """Write the tables of one analysis and fit.json."""
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
     fit = fit_analysis(sizes, settings)
-    name, back = settings["analysis"], MEASURES[sizes.measure].back
-    on_display = [display(estimate, fit.measure) for estimate in fit.estimates]
+    name, back = settings["analysis"], measure_of(sizes).back
+    on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
     write_text(output["effects"], effects_csv(sizes, fit.weights))
     write_text(output["pooled"], pooled_csv(name, fit, on_display))
     write_text(output["heterogeneity"], heterogeneity_csv(name, fit))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evisynth.files import write_text
+from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
 from evisynth.tables import fit_from_json
@@ -40,7 +41,7 @@ def _row(name: str, fit: Fit, text: Mapping[str, str]) -> dict[str, Cell]:
     headline = fit.headline
     if headline is None:
         return row
-    shown = display(headline, fit.measure)
+    shown = display(headline, measure_of(fit))
     for key in "model method test estimate ci_low ci_high pi_low pi_high p tau2".split():
         row[key] = getattr(shown, key)
     i2 = next((h.i2 for h in fit.heterogeneity if h.method == headline.method), None)
