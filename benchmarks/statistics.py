@@ -116,7 +116,9 @@ def analysis(k: int) -> float:
     n1i, n2i = random.integers(20, 400, (2, k))
     ai, ci = random.binomial(n1i, 0.2), random.binomial(n2i, 0.3)
     rows = [
-        RawRow(str(i), str(i), dict(zip(("ai", "n1i", "ci", "n2i"), map(float, row), strict=True)))
+        RawRow(
+            str(i), str(i), dict(zip(("ai", "n1i", "ci", "n2i"), map(float, row), strict=True))
+        )
         for i, row in enumerate(zip(ai, n1i, ci, n2i, strict=True))
     ]
 

@@ -65,9 +65,7 @@ def test_never_below_the_likelihood_of_one_by_one(studies):
     assert ours == pytest.approx(theirs, rel=1e-12, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"), [(F1, 0.08197311442), (F2, 0.047569), (F7, 0.0)]
-)
+@pytest.mark.parametrize(("data", "expected"), [(F1, 0.08197311442), (F2, 0.047569), (F7, 0.0)])
 def test_hard_cases(data, expected):
     yi, vi = data
     found = float(fit_many(yi, vi, np.array([yi.size])).tau2[0])

@@ -162,7 +162,7 @@ class Subgroups(Strict):
     by: Text = Field(description="Column of `moderators` (or `study`, `cluster`).")
     tau2: Literal["auto", "separate", "common"] = Field(
         "auto",
-        description="Own or common tau2; by default common where a subgroup has under 5 studies.",
+        description="Own or common tau2; by default common where a subgroup has few studies.",
     )
 
 
@@ -170,7 +170,7 @@ class Regression(Strict):
     """A meta-regression."""
 
     formula: Annotated[str, Field(min_length=1, max_length=500)] = Field(
-        description="Moderators: `ablat + alloc`, `ablat * alloc`, `I(year - 1980)`, `0 + alloc`."
+        description="Moderators: `ablat + alloc`, `ablat * alloc`, `0 + alloc`."
     )
     reference: dict[Text, Text] = Field(
         {}, description="column: its reference level; by default the first in order."
@@ -291,9 +291,7 @@ class Analysis(Strict):
         [], description="Further models, shown beside; keys not given are those of `model`."
     )
     preset: PresetName | None = Field(None, description="By default that of `defaults`.")
-    dependence: Dependence | None = Field(
-        None, description="For the families MV and RVE."
-    )
+    dependence: Dependence | None = Field(None, description="For the families MV and RVE.")
     intervals: list[Tau2Interval] = Field(
         ["QP"], description="Intervals of tau2, in tau2_intervals.csv."
     )
@@ -305,9 +303,7 @@ class Analysis(Strict):
         ),
     )
     subgroups: list[Subgroups] = Field([], description="Comparisons of subgroups.")
-    regressions: dict[AnalysisId, Regression] = Field(
-        {}, description="Meta-regressions by id."
-    )
+    regressions: dict[AnalysisId, Regression] = Field({}, description="Meta-regressions by id.")
     level: Level | None = Field(None, description="Confidence level; by default of `defaults`.")
     notes: list[Text] = Field(
         [], description="Caveats of the reviewer, printed with the result."

@@ -55,8 +55,9 @@ def _counts(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
     for cell, size, other in (("bi", "n1i", "ai"), ("di", "n2i", "ci")):
         if cell in names and size in raw:
             rest = raw[size][used] - raw[other][used]
-            found[cell] = np.where(np.isnan(found.get(cell, rest)), rest, found.get(cell, rest))
-    return found
+            given = found.get(cell, rest)
+            found[cell] = np.where(np.isnan(given), rest, given)
+    return {name: found[name] for name in names}
 
 
 FOURFOLD = ("ai", "bi", "ci", "di")
@@ -87,7 +88,7 @@ def _mantel_haenszel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     names = RATES if rates else FOURFOLD
     found = (mantel_haenszel_rates if rates else mantel_haenszel)(
         effects.measure,
-        **_counts(effects, names),
+        *_counts(effects, names).values(),
         level=spec.level,
         labels=_labels(effects),
     )
@@ -115,7 +116,8 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.glmm import MODELS, estimates, glmm
 
     measure = effects.measure
-    model = spec.glmm if spec.glmm in MODELS[measure] else next(iter(MODELS[measure]))
+    # Single groups have one model; which of the models for two groups is the choice.
+    model = "GLMM" if "GLMM" in MODELS[measure] else spec.glmm
     names = {"PLO": ("xi", "ni"), "IRLN": ("xi", "ti"), "IRR": RATES}.get(measure, FOURFOLD)
     found = glmm(measure, model, _counts(effects, names), level=spec.level)
     # Knapp and Hartung's factor has no counterpart here; its t distribution has.
@@ -240,9 +242,15 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
                 q=found.qe,
                 q_df=found.qe_df,
                 q_p=found.qe_p,
-                **dict.fromkeys(
-                    "tau2 tau2_low tau2_high tau i2 i2_low i2_high i2_q h2".split(), NAN
-                ),
+                tau2=NAN,
+                tau2_low=NAN,
+                tau2_high=NAN,
+                tau=NAN,
+                i2=NAN,
+                i2_low=NAN,
+                i2_high=NAN,
+                i2_q=NAN,
+                h2=NAN,
                 notes=("variances of the levels: components.csv",),
             ),
         ),
@@ -393,7 +401,17 @@ def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
 
 
 def _beta_binomial(effects: EffectSizes, spec: ModelSpec) -> Rows:
-    raise NotImplementedError
+    from evisynth.models.beta_binomial import beta_binomial, beta_binomial_two_groups
+
+    measure = effects.measure
+    if measure == "PLO":
+        found = beta_binomial(**_counts(effects, ("xi", "ni")), level=spec.level)
+        place = 0
+    else:
+        found = beta_binomial_two_groups(**_counts(effects, FOURFOLD), level=spec.level)
+        place = ("OR", "RR", "RD").index(measure)
+    correlation = f"correlation within studies {found.rho:.6g} instead of tau2"
+    return Rows(estimates=(found.estimates[place],), notes=(*found.notes, correlation))
 
 
 def _penalised(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -415,7 +433,13 @@ def _q_only(method: str, found: "MantelHaenszel | Peto") -> Heterogeneity:
         q_p=found.q.p,
         i2_q=found.i2,
         h2=found.h2,
-        **dict.fromkeys("tau2 tau2_low tau2_high tau i2 i2_low i2_high".split(), NAN),
+        tau2=NAN,
+        tau2_low=NAN,
+        tau2_high=NAN,
+        tau=NAN,
+        i2=NAN,
+        i2_low=NAN,
+        i2_high=NAN,
     )
 
 

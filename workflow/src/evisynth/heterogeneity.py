@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import chdtrc, gammainc, gammaincc, gammainccinv, gammaincinv, ndtri

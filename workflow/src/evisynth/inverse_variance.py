@@ -1,4 +1,4 @@
-"""Inverse variance: every tau2 estimator and test of one analysis, and rules for few studies."""
+"""Inverse variance: every tau2 estimator and test, and the rules for few studies."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -177,9 +177,7 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
         seed=spec.seed if spec.prediction == "NNF-boot" else None,
         replicates=spec.replicates,
     )
-    return replace(
-        row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes)
-    )
+    return replace(row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes))
 
 
 def _floored(rows: Mapping[str, Estimate], s2w: float, floor: bool) -> tuple[str, list[str]]:

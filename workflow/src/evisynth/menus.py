@@ -142,7 +142,7 @@ FAMILIES: dict[str, str] = {
     "IV": "inverse variance: normal likelihood of every study's effect",
     "MH": "Mantel & Haenszel (1959): common effect, no continuity correction",
     "PETO": "Peto (Yusuf et al. 1985): common odds ratio, one step from no effect",
-    "GLMM": "exact likelihood of the counts, normal distribution of effects (`glmm` says which)",
+    "GLMM": "exact likelihood of the counts, normally distributed effects (`glmm`)",
     "BB": "beta-binomial (Young-Xu & Chan 2008)",
     "PLR": "logistic regression with Firth's penalty (1993), common odds ratio",
     "MV": "multilevel or multivariate normal model (`dependence` says which)",
@@ -154,7 +154,7 @@ FAMILY_MEASURES: dict[str, tuple[str, ...]] = {
     "MH": ("OR", "RR", "RD", "IRR", "IRD"),
     "PETO": ("OR", "PETO"),
     "GLMM": ("PLO", "OR", "IRLN", "IRR"),
-    "BB": ("PLO", "OR"),
+    "BB": ("PLO", "OR", "RR", "RD"),
     "PLR": ("OR",),
 }
 """Measures that a family is for; a family that is not named takes every measure."""

@@ -137,9 +137,16 @@ def _without(effects: EffectSizes, spec: ModelSpec, why: str) -> Estimate:
         method=spec.family if spec.family != "IV" else spec.method,
         test=spec.test,
         k=effects.included.count(True),
-        **dict.fromkeys(
-            "estimate se ci_low ci_high pi_low pi_high statistic df p tau2".split(), NAN
-        ),
+        estimate=NAN,
+        se=NAN,
+        ci_low=NAN,
+        ci_high=NAN,
+        pi_low=NAN,
+        pi_high=NAN,
+        statistic=NAN,
+        df=NAN,
+        p=NAN,
+        tau2=NAN,
         notes=(why,),
     )
 
@@ -233,7 +240,10 @@ def pool(
         weights=weights,
         intervals=_intervals(effects, model, intervals),
         components=tuple(c for rows in (main, *others) for c in rows.components),
-        shrunk=(*_shrunk(effects, chosen, model), *(s for r in (main, *others) for s in r.shrunk)),
+        shrunk=(
+            *_shrunk(effects, chosen, model),
+            *(s for r in (main, *others) for s in r.shrunk),
+        ),
         beyond=_beyond(effects, main, thresholds, model.level),
     )
 
@@ -303,9 +313,7 @@ def _beyond(
                 side=side,
             )
             found += [
-                Beyond(
-                    threshold, side, method, p.probability, p.low, p.high, p.notes
-                )
+                Beyond(threshold, side, method, p.probability, p.low, p.high, p.notes)
                 for method, p in (
                     ("share of true effects", share),
                     ("next study", new),

@@ -1,7 +1,7 @@
 """Named bundles of choices, as other programs and guidance make them; free of numpy.
 
-A choice that the configuration names goes before that of the preset. What a preset is said to do
-is what its program does by default; where this project cannot do the same, `LIMITS` says so.
+A choice that the configuration names goes before that of the preset. A preset does what its
+program does by default; where this project cannot do the same, `limits` says so.
 """
 
 from collections.abc import Mapping

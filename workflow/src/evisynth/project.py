@@ -213,9 +213,7 @@ def preset(analysis: Analysis, defaults: Defaults) -> str:
 
 def _over(below: Model, above: Model) -> Model:
     """The keys that `above` sets over those of `below`."""
-    return below.model_copy(
-        update={key: getattr(above, key) for key in above.model_fields_set}
-    )
+    return below.model_copy(update={key: getattr(above, key) for key in above.model_fields_set})
 
 
 def model(analysis: Analysis, defaults: Defaults) -> Model:

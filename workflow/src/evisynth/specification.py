@@ -123,6 +123,8 @@ def check(measure: str, spec: ModelSpec) -> None:
     possible = FAMILY_MEASURES.get(spec.family)
     if possible and measure not in possible:
         raise ValueError(f"{spec.family} is for {', '.join(possible)}, not for {measure}")
+    if spec.family == "GLMM" and measure == "IRR" and spec.glmm == "CM.AL":
+        raise ValueError("the conditional likelihood of rates is exact: glmm CM.EL, not CM.AL")
     wanted = METHOD_OF_TEST.get(spec.test)
     if wanted and spec.family == "IV" and spec.method != wanted:
         raise ValueError(f"the test {spec.test} is for the method {wanted}, not {spec.method}")

@@ -179,7 +179,9 @@ HETEROGENEITY = (
 
 def heterogeneity_csv(analysis: str, fit: Fit) -> str:
     """heterogeneity.csv: a row per tau2 estimator, that of the headline first."""
-    rows = [{"analysis": analysis, "subgroup": "", **_cells(entry)} for entry in fit.heterogeneity]
+    rows = [
+        {"analysis": analysis, "subgroup": "", **_cells(entry)} for entry in fit.heterogeneity
+    ]
     if not rows:
         rows = [
             {"analysis": analysis, "subgroup": "", "k": fit.k, "notes": "; ".join(fit.notes)}

@@ -19,7 +19,7 @@ then. No maximum can be stepped over, but for pairs of a minimum and a maximum c
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -62,12 +62,11 @@ class Many:
 
 def _compiled(function: Function) -> Function:
     """Compile once per machine; divisions by 0 give infinities, as in numpy."""
-    compiled: Function = numba.njit(cache=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(cache=True, error_model="numpy")(function)
+    return cast(Function, compiled)
 
 
-# Below, yi and vi are of one data set (k,) with the most precise study first, yi[0] = 0 and vi[0]
-# = 1.
+# Below, yi and vi are of one data set (k,), the most precise study first, yi[0] = 0 and vi[0] = 1.
 
 
 @_compiled

@@ -1,6 +1,7 @@
 """Prior distributions of the heterogeneity tau, by name, with the published tables."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -384,3 +385,40 @@ PRIORS: dict[str, Callable[..., Prior]] = {
     "turner": turner,
     "rhodes": rhodes,
 }
+
+
+NUMERIC: dict[str, Callable[..., Prior]] = {
+    "half_normal": half_normal,
+    "half_cauchy": half_cauchy,
+    "uniform": uniform,
+    "log_normal": log_normal,
+    "log_student_t": log_student_t,
+}
+TABULATED: dict[str, Callable[..., Prior]] = {"turner": turner, "rhodes": rhodes}
+WRITTEN = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*")
+
+
+def named(text: str) -> Prior:
+    """The prior that a configuration writes as a name with its arguments.
+
+    ``half_normal(0.5)``, ``log_normal(-2.56; 1.74)``, ``turner(all-cause mortality;
+    pharmacological vs placebo/control)``: arguments are separated by semicolons, because names
+    of outcomes have commas.
+
+    Raises
+    ------
+    ValueError
+        An unknown prior; arguments that it does not take.
+    """
+    match = WRITTEN.fullmatch(text)
+    name = match[1] if match else text
+    if match is None or name not in NUMERIC | TABULATED:
+        known = ", ".join([*NUMERIC, *TABULATED])
+        raise ValueError(f"prior must be one of {known}, with its arguments, not {text!r}")
+    given = [part.strip() for part in (match[2] or "").split(";") if part.strip()]
+    try:
+        if name in NUMERIC:
+            return NUMERIC[name](*map(float, given))
+        return TABULATED[name](*given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"prior {text!r}: {error}") from None

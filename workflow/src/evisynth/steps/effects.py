@@ -40,7 +40,6 @@ def write_effects(config: Path, analysis: str, digest: str, output: str) -> None
         project.rows[analysis],
         level=settings["level"],
         options=settings["options"],
-        conversions=settings["conversions"],
         **settings["zero_cells"],
     )
     write_text(output, effects_to_json(effects, digest, settings))

@@ -37,16 +37,16 @@ REGRESSION = (
     "analysis regression formula kind name k method test estimate se ci_low ci_high statistic "
     "df p permutation_p notes"
 ).split()
-REGRESSION_TESTS_COLUMNS = (
-    "analysis regression quantity value df df2 p notes"
-).split()
+REGRESSION_TESTS_COLUMNS = ("analysis regression quantity value df df2 p notes").split()
 PREDICTIONS = (
     "analysis regression moderators estimate se ci_low ci_high pi_low pi_high df scale"
 ).split()
 
 
-def write_moderators(effects: str, settings: Mapping[str, Any], output: Mapping[str, str]) -> None:
-    """Write subgroups.csv, subgroup_tests.csv, regression.csv, regression_tests.csv, predictions.csv.
+def write_moderators(
+    effects: str, settings: Mapping[str, Any], output: Mapping[str, str]
+) -> None:
+    """Write the tables of subgroups, regressions, their tests and predictions.
 
     Raises
     ------

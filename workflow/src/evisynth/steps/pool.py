@@ -22,6 +22,7 @@ from evisynth.tables import (
     tau2_intervals_csv,
 )
 
+
 def model_spec(
     model: Mapping[str, Any], level: float, dependence: Mapping[str, Any] | None = None
 ) -> ModelSpec:
@@ -32,7 +33,7 @@ def model_spec(
 def _dependence(settings: Mapping[str, Any]) -> Dependence:
     if not settings:
         return Dependence()
-    values = {
+    values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in settings.items()
         if key != "shared"
