@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from evisynth.conversions import FIELDS as CONVERSION_FIELDS
 from evisynth.menus import (
     FAMILIES,
     FIELDS,
@@ -46,7 +47,7 @@ else:  # the menus say which words are allowed
     Test = Literal[tuple(TESTS)]
     Prediction = Literal[tuple(PREDICTION)]
     Plot = Literal[tuple(PLOTS)]
-    FieldName = Literal[tuple(FIELDS)]
+    FieldName = Literal[tuple(FIELDS | CONVERSION_FIELDS)]
     Family = Literal[tuple(FAMILIES)]
     Glmm = Literal[tuple(GLMM)]
     Structure = Literal[tuple(STRUCTURES)]
@@ -196,9 +197,12 @@ class ZeroCells(Strict):
         None,
         description="Number added to each cell; by default 0.5 (0 for PAS), see `to`.",
     )
-    to: Literal["only0", "all", "if0all", "none"] = Field(
+    to: Literal["only0", "all", "if0all", "none", "tacc"] = Field(
         "only0",
-        description=("Which studies: those with a zero cell, all, all if any has one, none."),
+        description=(
+            "Which studies: those with a zero cell, all, all if any has one, none; `tacc`: those "
+            "with a zero cell, by the treatment-arm correction."
+        ),
     )
     drop00: bool = Field(
         False, description="Leave out studies with no events, or only events, in both groups."
@@ -273,7 +277,7 @@ class Analysis(Strict):
         {}, description="Variants of the measure; see docs/measures.md."
     )
     conversions: dict[Text, Text] = Field(
-        {}, description="field: method by which it is derived where it is not given."
+        {}, description="choice: method; how numbers are derived, see docs/conversions.md."
     )
     zero_cells: ZeroCells = Field(ZeroCells(), description="Continuity correction.")
     studies: Literal["all"] | list[Id] = Field("all", description="Which studies.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +19,16 @@ from evisynth.config import (
     Model,
     ZeroCells,
 )
+from evisynth.conversions import check_chosen
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
-from evisynth.inputs import INPUTS
+from evisynth.inputs import INPUTS, check_options
+from evisynth.menus import FAMILY_MEASURES
 from evisynth.presets import PRESETS, choices
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
-from evisynth.validation import part, validate
+from evisynth.validation import choices as choices_of
+from evisynth.validation import nearest, part, validate
 from evisynth.yamltext import Document, read_yaml
 
 DEVICES = frozenset(
@@ -244,9 +248,8 @@ def effects_settings(analysis: Analysis, preset: str, level: float) -> dict[str,
         "measure": analysis.measure,
         "options": {
             **bundle.measure_options.get(analysis.measure, {}),
-            **analysis.measure_options,
+            **options(analysis),
         },
-        "conversions": dict(analysis.conversions),
         "zero_cells": {**ZeroCells().model_dump(), **bundle.zero_cells, **own},
         "level": level,
     }
@@ -401,6 +404,7 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
             "add it",
         )
     _check_axis(analysis, wrong)
+    _check_model(analysis, wrong)
     low_high = analysis.forest.axis
     if low_high and low_high[0] >= low_high[1]:
         wrong(
@@ -410,6 +414,81 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
             "give the lower end first",
         )
     return problems
+
+
+def _check_model(analysis: Analysis, wrong: Callable[[str, str, str, str], None]) -> None:
+    """Measure, models and moderators of an analysis can go together."""
+    for option, found, expected in check_options(analysis.measure, options(analysis)):
+        wrong(f"measure_options.{option}", found, expected, "correct it")
+    for choice, found, expected in check_chosen(analysis.conversions):
+        wrong(f"conversions.{choice}", found, expected, "correct it")
+    for place, entry in (("model", analysis.model), *enumerate(analysis.also, 1)):
+        if entry is None:
+            continue
+        where = place if isinstance(place, str) else f"also[{place}]"
+        possible = FAMILY_MEASURES.get(entry.family, (analysis.measure,))
+        if analysis.measure not in possible:
+            wrong(
+                f"{where}.family",
+                f"{entry.family} with the measure {analysis.measure}",
+                f"a family for {analysis.measure}; {entry.family} is for {', '.join(possible)}",
+                "choose another family or measure",
+            )
+        if entry.family == "MV" and not (analysis.dependence and analysis.dependence.levels):
+            wrong(
+                f"{where}.family",
+                "MV without `dependence.levels`",
+                "which rows are not independent",
+                "add dependence: {levels: [...]}",
+            )
+    known = {"study", "cluster", "label", "year", *analysis.moderators}
+    named = [(f"subgroups[{i}].by", entry.by) for i, entry in enumerate(analysis.subgroups, 1)]
+    if analysis.dependence:
+        asked = analysis.dependence
+        named += [(f"dependence.levels[{i}]", name) for i, name in enumerate(asked.levels, 1)]
+        named += [("dependence.within", asked.within)]
+        named += [
+            (f"dependence.{key}", name)
+            for key, name in (("inner", asked.inner), ("shared_arm", asked.shared_arm))
+            if name
+        ]
+    for key, entry in analysis.regressions.items():
+        where = f"regressions.{key}"
+        named += [
+            (f"{where}.formula", name)
+            for name in NAME.findall(entry.formula)
+            if name not in FUNCTIONS
+        ]
+        named += [(f"{where}.reference", name) for name in entry.reference]
+        named += [
+            (f"{where}.predict[{i}]", name)
+            for i, values in enumerate(entry.predict, 1)
+            for name in values
+        ]
+    for where, name in dict.fromkeys(named):
+        allowed = known | {"effect"} if where.startswith("dependence") else known
+        if name not in allowed:
+            wrong(
+                where,
+                f"the column {echo(name)}",
+                f"one of: {choices_of(sorted(allowed))}",
+                f"correct it, or add it to `moderators`{nearest(name, allowed)}",
+            )
+
+
+NAME = re.compile(r"[^\W\d]\w*")
+FUNCTIONS = frozenset({"C", "factor", "I", "center", "log", "sqrt", "exp"})
+
+
+def options(analysis: Analysis) -> dict[str, str | float]:
+    """Options of the measure as words and numbers."""
+    found: dict[str, str | float] = {}
+    for name, text in analysis.measure_options.items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = text
+    return found
 
 
 def _check_sides(

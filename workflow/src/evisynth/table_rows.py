@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from evisynth import conversions
 from evisynth.config import Analysis
 from evisynth.errors import InputError, Problem, echo
 from evisynth.inputs import INPUTS, check_numbers
@@ -61,6 +62,12 @@ def table_rows(
     return rows
 
 
+def _chosen(analysis: Analysis) -> dict[str, str]:
+    """Methods of conversion that exist; the others are mistakes that are said elsewhere."""
+    wrong = {choice for choice, _, _ in conversions.check_chosen(analysis.conversions)}
+    return {c: method for c, method in analysis.conversions.items() if c not in wrong}
+
+
 def _mapping_problems(analysis: Analysis, place: str, config: str) -> list[Problem]:
     """Fields that are missing, or have a column together."""
     missing, columns = [], analysis.columns
@@ -80,7 +87,9 @@ def _mapping_problems(analysis: Analysis, place: str, config: str) -> list[Probl
                     "name the right column",
                 )
             )
-    if not any(set(needed) <= set(columns) for needed in INPUTS[analysis.measure].alternatives):
+    chosen = _chosen(analysis)
+    there = conversions.reachable(columns, chosen)
+    if not any(set(needed) <= there for needed in INPUTS[analysis.measure].alternatives):
         needed = " or ".join(" ".join(a) for a in INPUTS[analysis.measure].alternatives)
         missing.append(
             Problem(
@@ -88,7 +97,8 @@ def _mapping_problems(analysis: Analysis, place: str, config: str) -> list[Probl
                 f"{place}.columns",
                 ", ".join(columns) or "nothing",
                 f"for {analysis.measure}: {needed}",
-                "map the columns of the table to these",
+                "map the columns of the table to these, or to fields from which they can be "
+                "derived (docs/conversions.md)",
             )
         )
     return missing
@@ -170,7 +180,19 @@ def _table_row(
         for field, column in columns.items()
         if field not in TEXT_FIELDS
     }
+    printed = {
+        field: row.cells[column]
+        for field, column in columns.items()
+        if field not in TEXT_FIELDS and row.cells[column]
+    }
     wrong = check_numbers(analysis.measure, numbers)
+    wrong += [entry for entry in conversions.check_numbers(numbers) if entry not in wrong]
+    wanted, notes = INPUTS[analysis.measure].alternatives, ()
+    if not wrong:
+        numbers, notes = conversions.complete(
+            numbers, wanted, chosen=_chosen(analysis), printed=printed
+        )
+        wrong = check_numbers(analysis.measure, numbers)
     for field, found, expected in wrong:
         problems.append(
             Problem(
@@ -185,10 +207,10 @@ def _table_row(
     reason = analysis.exclude.get(study, "")
     complete = any(
         all(not math.isnan(numbers.get(f, math.nan)) for f in needed)
-        for needed in INPUTS[analysis.measure].alternatives
+        for needed in wanted
     )
     if not complete and not reason:
-        reason = "numbers are missing in the table"
+        reason = "; ".join(["numbers are missing in the table", *notes])
     covariates = {column: row.cells[column] for column in analysis.moderators}
     if "year" in columns:
         covariates = {"year": row.cells[columns["year"]], **covariates}
@@ -200,5 +222,6 @@ def _table_row(
         covariates=covariates,
         included=not reason,
         reason=reason,
+        notes=notes if complete else (),
         place=f"{table}#row {index}",
     )

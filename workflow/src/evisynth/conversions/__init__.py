@@ -7,6 +7,7 @@ from evisynth.conversions.completion import (
     complete,
     methods,
     named,
+    reachable,
 )
 from evisynth.conversions.counts import count_from_percent
 from evisynth.conversions.registry import CONVERSIONS, Conversion
@@ -21,4 +22,5 @@ __all__ = [
     "count_from_percent",
     "methods",
     "named",
+    "reachable",
 ]

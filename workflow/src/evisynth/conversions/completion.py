@@ -1,7 +1,7 @@
 """Numbers that a measure needs and a study does not report, derived where that is possible."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -301,6 +301,14 @@ def _derive(
         else:
             notes += [f"{', '.join(missing)}: {note}" for note in derived.notes]
     return values, tuple(notes), failures
+
+
+def reachable(fields: Collection[str], chosen: Mapping[str, str] = NONE) -> frozenset[str]:
+    """`fields` with those that a conversion, default or chosen, may derive from them."""
+    given = dict.fromkeys(fields, 1.0)
+    return frozenset(fields).union(
+        *(attempt.gives for attempt in _attempts(given, chosen))
+    )
 
 
 def _all_fields(attempt: _Attempt) -> set[str]:

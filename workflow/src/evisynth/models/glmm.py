@@ -13,7 +13,14 @@ import numpy as np
 from scipy.special import chdtrc, gammaln, xlogy
 
 from evisynth.inference import quantile, wald
-from evisynth.models.count_terms import Rows, Terms, binomial, hypergeometric, log_binomial, poisson
+from evisynth.models.count_terms import (
+    Rows,
+    Terms,
+    binomial,
+    hypergeometric,
+    log_binomial,
+    poisson,
+)
 from evisynth.models.likelihood import (
     FINE,
     Maximum,
@@ -607,7 +614,7 @@ def _ceiling(fit: _Fit, problem: Problem, own: _Own) -> Callable[[float], float]
 
 
 def _best_given(problem: Problem, rows: Rows, effect: Floats) -> tuple[Floats, Floats]:
-    """log h of some studies at their `effect`, and its derivative."""
+    """Log h of some studies at their `effect`, and its derivative."""
     offset = problem.offset[rows] + np.outer(effect, problem.fixed[:, 0])
     if problem.free is not None:
         only = Problem(
