@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.meta_analysis import effectsize_smd
 from support.references import rows
 
 from evisynth.inputs import INPUTS, check_numbers, check_options
@@ -227,6 +228,13 @@ def test_variances_of_the_standardised_mean_difference(variance, numbers):
     yi, vi = one("SMD", numbers, {"variance": variance})
     assert math.isclose(yi, g, rel_tol=1e-14)
     assert math.isclose(vi, exact, rel_tol=2e-14)
+
+
+def test_revman_variance_is_that_of_statsmodels():
+    columns = [MEANS[name] for name in ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")]
+    assert one("SMD", MEANS, {"variance": "RevMan"}) == pytest.approx(
+        effectsize_smd(*columns), rel=1e-14
+    )
 
 
 def test_three_programs_have_three_variances_of_one_standardised_mean_difference():
