@@ -559,6 +559,12 @@ def test_hazard_ratio_from_an_estimate_and_a_test(test):
     assert math.sqrt(vi) == pytest.approx(abs(yi) / 1.8, rel=1e-9)
 
 
+@pytest.mark.parametrize(("z", "said"), [(-1.8, False), (1.8, True)])
+def test_a_log_rank_statistic_against_its_estimate_is_noticed(z, said):
+    notes = effect("HR", {"estimate": 0.7, "z": z}).notes[0]
+    assert ("opposite directions" in notes) == said
+
+
 @pytest.mark.parametrize(
     ("numbers", "options", "reason"),
     [
