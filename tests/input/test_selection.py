@@ -555,3 +555,92 @@ def test_axis_and_ticks_of_a_ratio_are_above_nought(review, option, found):
         return
     (problem,) = review.problems()
     assert (problem.found, "above 0" in problem.expected) == (found, True)
+
+
+# --- survival and means of single arms -------------------------------------------------------
+
+
+def result_of_beta(review, measure, kind, value, extra=""):
+    """Beta's result as one of another kind, in an analysis with another measure."""
+    review.change("config.yaml", MEASURE, f"measure: {measure}")
+    review.change("studies/beta.yaml", "{events: 9, n: 30}", value)
+    review.change(
+        "studies/beta.yaml", "- outcome: orr", f"- outcome: orr\n    kind: {kind}{extra}"
+    )
+    (row,) = [row for row in review.rows("response") if row.study == "beta"]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("value", "extra"),
+    [
+        ('{estimate: "0.44", ci: ["0.29", "0.57"]}', ""),
+        ('{printed: "44%", ci: ["29", "57"]}', ""),
+        ('{estimate: "44", ci: ["29", "57"]}', "\n    unit: per cent"),
+    ],
+)
+@pytest.mark.parametrize("measure", ["SCLL", "SLO"])
+def test_a_survival_probability_is_a_fraction_however_it_is_printed(
+    review, measure, value, extra
+):
+    row = result_of_beta(review, measure, "km_probability", value, extra)
+    assert row.included
+    assert row.numbers == {
+        "estimate": 0.44,
+        "ni": 30,
+        "ci_low": 0.29,
+        "ci_high": 0.57,
+        "ci_level": 0.95,
+    }
+
+
+def test_a_survival_probability_with_greenwoods_standard_error(review):
+    value = '{printed: "44%", se: "7.2"}'
+    row = result_of_beta(review, "SCLL", "km_probability", value)
+    assert row.numbers == {"estimate": 0.44, "ni": 30, "sei": 0.072}
+    assert row.notes == ("printed in per cent",)
+
+
+@pytest.mark.parametrize(
+    ("unit", "months"),
+    [("months", (9, 6.4, 11.6)), ("Years", (108, 76.8, 139.2)), ("days", None)],
+)
+def test_a_median_is_taken_in_months(review, unit, months):
+    value = '{median: "9", ci: ["6.40", "11.60"]}'
+    row = result_of_beta(review, "MED", "median", value, f"\n    unit: {unit}")
+    found = tuple(row.numbers[name] for name in ("estimate", "ci_low", "ci_high"))
+    # a month is 365.25/12 days
+    assert found == pytest.approx(
+        months or (9 / 30.4375, 6.4 / 30.4375, 11.6 / 30.4375), rel=1e-15
+    )
+    assert row.notes == (() if unit == "months" else (f"months, from 9 {unit}",))
+
+
+@pytest.mark.parametrize(
+    ("measure", "kind", "value", "extra", "reason"),
+    [
+        ("SCLL", "km_probability", '{printed: "44%"}', "", "without an interval"),
+        ("SCLL", "km_probability", '{printed: ">90%", se: "1"}', "", "no exact probability"),
+        ("SLO", "km_probability", '{estimate: "0.4", ci: ["0.2", NR]}', "", "not reached"),
+        ("SCLL", "count", "{events: 9, n: 30}", "", "printed as a count"),
+        ("MED", "median", '{median: "9", ci: ["6", "11"]}', "", "its unit is"),
+        ("MED", "median", '{median: "9"}', "\n    unit: months", "without an interval"),
+        ("MED", "median", '{median: "9", ci: ["6", NR]}', "\n    unit: months", "not reached"),
+        ("PLO", "km_probability", '{printed: "44%", se: "7"}', "", "a km probability"),
+    ],
+)
+def test_an_arm_that_cannot_feed_the_measure_is_listed_with_the_reason(
+    review, measure, kind, value, extra, reason
+):
+    if value == "{events: 9, n: 30}":
+        review.change("config.yaml", MEASURE, f"measure: {measure}")
+        (row,) = [row for row in review.rows("response") if row.study == "beta"]
+    else:
+        row = result_of_beta(review, measure, kind, value, extra)
+    assert not row.included
+    assert reason in row.reason
+
+
+def test_a_mean_of_one_arm(review):
+    row = result_of_beta(review, "MN", "mean", '{mean: "5.2", sd: "1.3"}')
+    assert (row.included, row.numbers) == (True, {"mi": 5.2, "sdi": 1.3, "ni": 30})

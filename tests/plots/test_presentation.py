@@ -487,3 +487,20 @@ def test_a_hazard_ratio_of_a_good_outcome_has_no_labels_of_its_own():
     text = AnalysisText("OS", higher_is="good", numerator="A", denominator="B")
     assert favours(MEASURES["HR"], text) is None
     assert favours(MEASURES["HR"], replace(text, higher_is="bad")).left == "Favours A"
+
+
+def test_rates_have_events_and_time_between_study_and_plot():
+    one_rate = RawRow("s", "S", {"xi": 4.0, "ti": 250.0})
+    columns = plot_of("IRLN", one_rate).column_headers_left[1:]
+    assert [column.lines for column in columns] == [("Events",), ("Time",)]
+    two_rates = RawRow("s", "S", {"x1i": 4.0, "t1i": 250.0, "x2i": 6.0, "t2i": 240.0})
+    columns = plot_of("IRR", two_rates).column_headers_left[1:]
+    assert [column.lines for column in columns] == [("Events",), ("Time",)] * 2
+
+
+def test_a_scale_that_falls_is_drawn_from_low_to_high():
+    plot = plot_of("SCLL", RawRow("s", "S", {"estimate": 0.6, "sei": 0.1}))
+    (row,) = plot.rows
+    assert 0 < row.low < row.effect < row.high < 1
+    assert row.effect == pytest.approx(0.6)
+    assert all(diamond.low < diamond.high for diamond in plot.summaries)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.meta_analysis import effectsize_smd
 from support.references import rows
 
 from evisynth.inputs import INPUTS, check_numbers, check_options
@@ -227,6 +228,13 @@ def test_variances_of_the_standardised_mean_difference(variance, numbers):
     yi, vi = one("SMD", numbers, {"variance": variance})
     assert math.isclose(yi, g, rel_tol=1e-14)
     assert math.isclose(vi, exact, rel_tol=2e-14)
+
+
+def test_revman_variance_is_that_of_statsmodels():
+    columns = [MEANS[name] for name in ("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")]
+    assert one("SMD", MEANS, {"variance": "RevMan"}) == pytest.approx(
+        effectsize_smd(*columns), rel=1e-14
+    )
 
 
 def test_three_programs_have_three_variances_of_one_standardised_mean_difference():
@@ -549,6 +557,12 @@ def test_hazard_ratio_from_an_estimate_and_a_test(test):
     yi, vi = one("HR", {"estimate": 0.7, **test}, DECLARED)
     assert yi == math.log(0.7)
     assert math.sqrt(vi) == pytest.approx(abs(yi) / 1.8, rel=1e-9)
+
+
+@pytest.mark.parametrize(("z", "said"), [(-1.8, False), (1.8, True)])
+def test_a_log_rank_statistic_against_its_estimate_is_noticed(z, said):
+    notes = effect("HR", {"estimate": 0.7, "z": z}).notes[0]
+    assert ("opposite directions" in notes) == said
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def _fisher_z(numbers: Numbers) -> Effect:
 
 
 def _partial(numbers: Numbers) -> Effect:
-    # As a plain correlation of ni - mi units (Anderson 2003, theorem 4.3.5).
+    # As a plain correlation of ni - mi units (Fisher 1924).
     return _of_units(numbers, _correlation)
 
 

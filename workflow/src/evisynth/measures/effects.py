@@ -72,7 +72,7 @@ def _additions(cells: Numbers, add: float, *, by_arm: bool) -> tuple[float, floa
     """What each group gets: `add`, or of its double the share that the group has in the units.
 
     The treatment-arm correction is the reciprocal of the size of the opposite group, scaled so
-    that both add up to 1 for an `add` of 1/2 (Sweeting et al. 2004, section 3.3,
+    that both add up to 1 for an `add` of 1/2 (Sweeting et al. 2004,
     doi:10.1002/sim.1761): n1/(n1 + n2) and n2/(n1 + n2), by person-time for rates. It leaves
     two groups without events with a ratio of 1.
     """

@@ -89,8 +89,12 @@ def _from_test(numbers: Numbers, p_value: str) -> Effect:
         yi = math.log(numbers["estimate"])
         if size == 0 or yi == 0:
             return none(f"{said} with an effect of {numbers['estimate']:g} gives no precision")
-        note = f"derived: standard error from the estimate and {said} ({PAPERS})"
-        return Effect(yi, squared(yi / size), notes=(note,))
+        notes = [f"derived: standard error from the estimate and {said} ({PAPERS})"]
+        if yi * numbers.get("z", yi) < 0:
+            notes.append(
+                "z and the estimate point in opposite directions: check which is right"
+            )
+        return Effect(yi, squared(yi / size), notes=tuple(notes))
     v, how = _variance(numbers)
     if v == 0:
         return none("no events in a group")

@@ -78,9 +78,9 @@ def _median(numbers: Numbers) -> Effect:
     return Effect(math.log(numbers["estimate"]), squared(sei), notes=(said, *centre))
 
 
-COMBESCURE = (
-    "Borgan & Liestøl (1990), Scand J Stat 17(1):35-41; "
-    "Combescure et al. (2014), Stat Med 33(15):2521-2537, doi:10.1002/sim.6111"
+SURVIVAL_SCALES = (
+    "Kalbfleisch & Prentice (2002), The Statistical Analysis of Failure Time Data, "
+    "doi:10.1002/9781118032985; Borgan & Liestøl (1990), Scand J Stat 17(1):35-41"
 )
 _TIME = (
     "All studies must mean the same time since the same start; too small a variance where few "
@@ -100,7 +100,7 @@ SURVIVAL = (
             "vi = (half the width of the interval on this scale / z)^2, z the normal quantile "
             "of its level, or sei^2/(S log(S))^2, sei Greenwood's of S; option interval"
         ),
-        citation=COMBESCURE,
+        citation=SURVIVAL_SCALES,
         compute=_cloglog,
         limits=_TIME,
         configure=_with_interval,
@@ -117,7 +117,7 @@ SURVIVAL = (
             "vi = (half the width of the interval on this scale / z)^2, z the normal quantile "
             "of its level, or sei^2/(S (1 - S))^2, sei Greenwood's of S; option interval"
         ),
-        citation=COMBESCURE,
+        citation=SURVIVAL_SCALES,
         compute=_logit,
         limits=_TIME,
         configure=_with_interval,
