@@ -106,8 +106,8 @@ def _zeros(batch: _Batch) -> Floats:
 
 def _dersimonian_laird(batch: _Batch) -> Floats:
     fit = _solve(batch, _zeros(batch))
-    value: Floats = (fit.q - batch.df) / fit.trace_p
-    return value
+    estimate: Floats = (fit.q - batch.df) / fit.trace_p
+    return estimate
 
 
 def _unweighted(batch: _Batch) -> tuple[Floats, Floats]:
@@ -120,25 +120,29 @@ def _unweighted(batch: _Batch) -> tuple[Floats, Floats]:
 
 def _hedges(batch: _Batch) -> Floats:
     rss, expected = _unweighted(batch)
-    return (rss - expected) / batch.df
+    estimate: Floats = (rss - expected) / batch.df
+    return estimate
 
 
 def _hunter_schmidt(batch: _Batch) -> Floats:
     fit = _solve(batch, _zeros(batch))
-    return (fit.q - batch.yi.shape[1]) / fit.wi.sum(axis=1)
+    estimate: Floats = (fit.q - batch.yi.shape[1]) / fit.wi.sum(axis=1)
+    return estimate
 
 
 def _hunter_schmidt_k(batch: _Batch) -> Floats:
     k = batch.yi.shape[1]
     fit = _solve(batch, _zeros(batch))
-    return (k / batch.df * fit.q - k) / fit.wi.sum(axis=1)
+    estimate: Floats = (k / batch.df * fit.q - k) / fit.wi.sum(axis=1)
+    return estimate
 
 
 def _sidik_jonkman(batch: _Batch) -> Floats:
     spread = batch.yi - batch.yi.mean(axis=1, keepdims=True)
     first = (spread**2).mean(axis=1)
     fit = _solve(batch, first)
-    return first * fit.q / batch.df
+    estimate: Floats = first * fit.q / batch.df
+    return estimate
 
 
 def _bisected(
@@ -170,7 +174,8 @@ def _heights(batch: _Batch, value: Floats, restricted: bool) -> Floats:
 def _scores(batch: _Batch, value: Floats, restricted: bool) -> Floats:
     fit = _solve(batch, value)
     penalty = fit.trace_p if restricted else fit.wi.sum(axis=1)
-    return ((fit.wi * fit.ri) ** 2).sum(axis=1) - penalty
+    score: Floats = ((fit.wi * fit.ri) ** 2).sum(axis=1) - penalty
+    return score
 
 
 def _likelihood(batch: _Batch, restricted: bool) -> Floats:
