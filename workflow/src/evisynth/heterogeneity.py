@@ -208,8 +208,9 @@ def _profile_likelihood(
     """Hardy & Thompson (1996).
 
     doi:10.1002/(SICI)1097-0258(19960330)15:6<619::AID-SIM188>3.0.CO;2-A. Where the
-    log-likelihood is within half the quantile of chi-squared with 1 df of its global maximum. Never empty. Where the likelihood has several maxima, the set may have gaps: the
-    interval is from its smallest to its largest point, and the note names the gaps.
+    log-likelihood is within half the quantile of chi-squared with 1 df of its global maximum.
+    Never empty. Where the likelihood has several maxima, the set may have gaps: the interval is
+    from its smallest to its largest point, and the note names the gaps.
     """
     found = profile(data, restricted=restricted)
     grid, best = found.grid, found.best
