@@ -298,7 +298,7 @@ def bcg_odds_ratios():
 def test_van_houwelingen_2002_regression_on_latitude():
     yi, vi, cells = bcg_odds_ratios()
     fit = meta_regression(yi, vi, design("ablat", cells), method="ML", test="z")
-    # The three digits of the paper. metafor's defaults stop short of the maximum: 0.3710 (0.1061).
+    # The three digits of the paper; metafor's defaults stop short of the maximum (0.3710, 0.1061).
     assert shown(fit.coefficients[0].estimate, 3) == "0.371"
     assert shown(fit.coefficients[1].estimate, 4) == "-0.0327"
     assert shown(fit.coefficients[0].se, 3) == "0.106"
