@@ -298,7 +298,7 @@ def bcg_odds_ratios():
 def test_van_houwelingen_2002_regression_on_latitude():
     yi, vi, cells = bcg_odds_ratios()
     fit = meta_regression(yi, vi, design("ablat", cells), method="ML", test="z")
-    # The three digits of the paper; metafor's defaults stop short of the maximum (0.3710, 0.1061).
+    # the three digits of the paper; metafor's defaults stop short of the maximum (0.3710)
     assert shown(fit.coefficients[0].estimate, 3) == "0.371"
     assert shown(fit.coefficients[1].estimate, 4) == "-0.0327"
     assert shown(fit.coefficients[0].se, 3) == "0.106"
@@ -534,6 +534,11 @@ def test_prediction_intervals_have_the_degrees_of_freedom_of_their_name():
         predict(fit, new, prediction="HK")
     with pytest.raises(ValueError, match="2 columns"):
         predict(fit, np.ones((1, 3)))
+    made = columns_as_design(fit.design.x, ("intercept", "ablat"))
+    again = meta_regression(fit.yi, fit.vi, made)
+    assert predict(again, np.array([[1.0, 20.0]])) == predict(fit, new)
+    with pytest.raises(DesignError, match="takes rows, not covariates"):
+        predict(again, new)
 
 
 def test_the_level_widens_intervals():

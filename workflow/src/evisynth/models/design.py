@@ -130,6 +130,8 @@ class Design:
             A column is missing, a cell is empty or not a number, or a level was not among
             those that the model was fitted to.
         """
+        if self.spec is None:
+            raise DesignError("a design made from a matrix takes rows, not covariates")
         needed = {column for variable in self.variables for column in variable.columns}
         if missing := sorted(needed - covariates.keys()):
             raise DesignError(f"a prediction needs a value of {', '.join(missing)}")

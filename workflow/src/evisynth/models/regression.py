@@ -201,12 +201,6 @@ class Residuals:
     notes: tuple[str, ...]
 
 
-def intercept_only(k: int) -> Design:
-    """The design of a model without moderators for k studies."""
-    ones = np.ones((k, 1))
-    return columns_as_design(ones, (INTERCEPT,))
-
-
 def columns_as_design(x: Floats, names: Sequence[str]) -> Design:
     """A design from a matrix (k, p) whose columns are terms of their own.
 
@@ -610,14 +604,15 @@ def predict(
     possible = fit.method != "IV" and fit.factor > 0 and not df < 1
     found = []
     for row in rows:
-        (value,), ((variance,),) = _combined(fit, row[np.newaxis])
-        se = math.sqrt(variance) if fit.factor > 0 else NAN
+        values, covariance = _combined(fit, row[np.newaxis])
+        value = float(values[0])
+        se = math.sqrt(float(covariance[0, 0])) if fit.factor > 0 else NAN
         half = quantile(fit.level, fit.df) * se
         wide = quantile(fit.level, df) * math.hypot(se, math.sqrt(fit.tau2))
         wide = wide if possible else NAN
         found.append(
             Prediction(
-                float(value), se, fit.df, value - half, value + half, value - wide, value + wide
+                value, se, fit.df, value - half, value + half, value - wide, value + wide
             )
         )
     return tuple(found)
