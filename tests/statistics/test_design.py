@@ -328,7 +328,31 @@ def test_columns_far_from_0_or_of_another_unit_are_not_taken_for_constants(far, 
     assert dependencies(x, ["intercept", "x"]) == []
 
 
+def test_levels_may_be_any_text():
+    odd = ["²", "٣", "1" * 6000, "a[b]:c", "\x00", "007", "{", "x"]
+    made = design("odd", {"odd": odd})
+    assert sorted(made.levels["odd"]) == sorted(odd)
+    np.testing.assert_array_equal(made.rows({"odd": odd}), made.x)
+
+
+def test_levels_that_differ_in_zeros_or_case_only_have_a_fixed_order():
+    for cells in (["7", "007", "x", "a", "A"], ["A", "a", "x", "007", "7"]):
+        assert design("g", {"g": cells}).levels["g"] == ("007", "7", "A", "a", "x")
+
+
+def test_a_covariate_cannot_take_the_name_of_the_intercept():
+    with pytest.raises(DesignError, match="needs another name"):
+        design("intercept", {"intercept": ["1", "2", "3"]})
+
+
 def test_natural_order():
+    assert sorted(["100", "020", "3", "x12", "x9"], key=natural) == [
+        "3",
+        "020",
+        "100",
+        "x9",
+        "x12",
+    ]
     assert sorted(["10", "9", "2b", "2a", "b", "A"], key=natural) == [
         "2a", "2b", "9", "10", "A", "b",
     ]  # fmt: skip
