@@ -1,5 +1,6 @@
 """Designs: the language of formulas, hostile formulas, coding, what is refused and named."""
 
+import contextlib
 import keyword
 
 import numpy as np
@@ -265,8 +266,7 @@ def test_nothing_but_the_small_language_reaches_the_library(formula):
 def test_any_formula_gives_a_design_of_full_rank_or_words(formula):
     try:
         made = design(formula, COVARIATES)
-    except DesignError as error:
-        assert str(error)
+    except DesignError:
         return
     assert made.x.shape == (8, len(made.names))
     assert np.isfinite(made.x).all()
@@ -279,10 +279,8 @@ def test_any_formula_gives_a_design_of_full_rank_or_words(formula):
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_gives_a_design_or_words(formula):
-    try:
+    with contextlib.suppress(DesignError):
         design(formula, COVARIATES)
-    except DesignError as error:
-        assert str(error)
 
 
 def test_new_rows_are_coded_like_those_of_the_model():
@@ -330,7 +328,31 @@ def test_columns_far_from_0_or_of_another_unit_are_not_taken_for_constants(far, 
     assert dependencies(x, ["intercept", "x"]) == []
 
 
+def test_levels_may_be_any_text():
+    odd = ["²", "٣", "1" * 6000, "a[b]:c", "\x00", "007", "{", "x"]
+    made = design("odd", {"odd": odd})
+    assert sorted(made.levels["odd"]) == sorted(odd)
+    np.testing.assert_array_equal(made.rows({"odd": odd}), made.x)
+
+
+def test_levels_that_differ_in_zeros_or_case_only_have_a_fixed_order():
+    for cells in (["7", "007", "x", "a", "A"], ["A", "a", "x", "007", "7"]):
+        assert design("g", {"g": cells}).levels["g"] == ("007", "7", "A", "a", "x")
+
+
+def test_a_covariate_cannot_take_the_name_of_the_intercept():
+    with pytest.raises(DesignError, match="needs another name"):
+        design("intercept", {"intercept": ["1", "2", "3"]})
+
+
 def test_natural_order():
+    assert sorted(["100", "020", "3", "x12", "x9"], key=natural) == [
+        "3",
+        "020",
+        "100",
+        "x9",
+        "x12",
+    ]
     assert sorted(["10", "9", "2b", "2a", "b", "A"], key=natural) == [
         "2a", "2b", "9", "10", "A", "b",
     ]  # fmt: skip

@@ -72,7 +72,7 @@ def i2_of_q(q: float, df: int) -> float:
     return 100 * max(0.0, (q - df) / q) if q > 0 else 0.0
 
 
-def test_based_h2(q: float, df: int, level: float) -> tuple[float, float]:
+def higgins_thompson_h2(q: float, df: int, level: float) -> tuple[float, float]:
     """Interval of the H2 of `h2_of_q`, cut at 1 (Higgins & Thompson 2002, eqs 25 and 26).
 
     With k = df + 1. Normal in log H; nan for df = 1, where Q <= k has no standard error.
@@ -89,9 +89,9 @@ def test_based_h2(q: float, df: int, level: float) -> tuple[float, float]:
     return max(1.0, math.exp(2 * (centre - half))), max(1.0, math.exp(2 * (centre + half)))
 
 
-def test_based_i2(q: float, df: int, level: float) -> tuple[float, float]:
-    """Interval of `i2_of_q` in per cent: 1 - 1 / H2 at the ends of `test_based_h2`."""
-    low, high = test_based_h2(q, df, level)
+def higgins_thompson_i2(q: float, df: int, level: float) -> tuple[float, float]:
+    """Interval of `i2_of_q` in per cent: 1 - 1 / H2 at the ends of `higgins_thompson_h2`."""
+    low, high = higgins_thompson_h2(q, df, level)
     return 100 * (1 - 1 / low), 100 * (1 - 1 / high)
 
 
@@ -186,8 +186,9 @@ def _profile_likelihood(
     """Hardy & Thompson (1996).
 
     doi:10.1002/(SICI)1097-0258(19960330)15:6<619::AID-SIM188>3.0.CO;2-A. Where the
-    log-likelihood is within half the quantile of chi-squared with 1 df of its global maximum. Never empty. Where the likelihood has several maxima, the set may have gaps: the
-    interval is from its smallest to its largest point, and the note names the gaps.
+    log-likelihood is within half the quantile of chi-squared with 1 df of its global maximum.
+    Never empty. Where the likelihood has several maxima, the set may have gaps: the interval is
+    from its smallest to its largest point, and the note names the gaps.
     """
     found = profile(data, restricted=restricted)
     grid, best = found.grid, found.best

@@ -184,13 +184,9 @@ def iterated_dersimonian_laird(data: Problem) -> Tau2:
 
     The step from tau2 is (Q(tau2) - (k - p)) / tr(P), so that a fixed point above 0 has
     Q = k - p, and 0 is one where Q(0) is not above k - p: as Q falls, there is exactly one, the
-    estimate of Paule and Mandel. Iterations in other programs may circle around it. The
-    standard error is that of the generalised method of moments with the final weights.
+    estimate of Paule and Mandel. Iterations in other programs may circle around it.
     """
-    found = paule_mandel(data)
-    fit = at(data, data.scaled(found.value))
-    se = math.sqrt(2 * (data.k - data.p)) / fit.trace_p
-    return Tau2(found.value, se=math.ldexp(se, 2 * data.exponent), notes=found.notes)
+    return paule_mandel(data)
 
 
 def generalised(data: Problem, weights: Floats) -> Tau2:

@@ -130,6 +130,8 @@ class Design:
             A column is missing, a cell is empty or not a number, or a level was not among
             those that the model was fitted to.
         """
+        if self.spec is None:
+            raise DesignError("a design made from a matrix takes rows, not covariates")
         needed = {column for variable in self.variables for column in variable.columns}
         if missing := sorted(needed - covariates.keys()):
             raise DesignError(f"a prediction needs a value of {', '.join(missing)}")
@@ -146,8 +148,13 @@ class Design:
 
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:
     """Sort key by which 2 comes before 10, also inside of words."""
-    parts = re.findall(r"\d+|\D+", text)
-    return tuple((0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts)
+    parts = (
+        (part[0].isdecimal(), part.lstrip("0") if part[0].isdecimal() else part.casefold())
+        for part in re.findall(r"\d+|\D+", text)
+    )
+    # A longer number is a larger one, however long; the text itself tells 7 from 007, A from a.
+    keys = [(0, len(part), part) if number else (1, 0, part) for number, part in parts]
+    return (*keys, (2, 0, text))
 
 
 def _tokens(formula: str) -> list[str]:
@@ -187,6 +194,8 @@ def _closing(tokens: Sequence[str], start: int, formula: str) -> int:
 
 
 def _known(name: str, covariates: Mapping[str, object], formula: str) -> str:
+    if name == INTERCEPT:
+        raise DesignError(f"a covariate called {INTERCEPT} needs another name: it is taken")
     if name not in covariates:
         known = ", ".join(sorted(covariates)) or "none"
         raise DesignError(f"formula {formula!r}: no covariate {name} (there are: {known})")

@@ -21,6 +21,8 @@ TESTS = ("z", "t", "knha", "adhoc")
 LIKELIHOODS = ("IV", "ML", "REML")
 # Studies per moderator below which a regression is fragile (Cochrane Handbook 10.11.4).
 FEW_PER_MODERATOR = 10
+# Residuals smaller than this share of the effects, as distances from one of them, are zero.
+ROUNDING = 1e-14
 # Largest share of a combination of coefficients outside of what the reduced model can express.
 NESTED = 1e-8
 
@@ -199,12 +201,6 @@ class Residuals:
     notes: tuple[str, ...]
 
 
-def intercept_only(k: int) -> Design:
-    """The design of a model without moderators for k studies."""
-    ones = np.ones((k, 1))
-    return columns_as_design(ones, (INTERCEPT,))
-
-
 def columns_as_design(x: Floats, names: Sequence[str]) -> Design:
     """A design from a matrix (k, p) whose columns are terms of their own.
 
@@ -273,8 +269,16 @@ def combinations(
     level = 0.0 if constant is None else data.shift * (rows @ constant)
     half = take / np.sqrt(fit.wi[inside])
     covariance = np.ldexp(half @ fit.g @ half.T, 2 * data.exponent)
-    values: Floats = take @ local + level
+    values = np.asarray(take @ local + level, dtype=np.float64)
     return values, (covariance + covariance.T) / 2
+
+
+def _mean_square(data: linear.Problem, value: float) -> float:
+    """Weighted mean square of the residuals; 0 where they are nothing but rounding."""
+    scaled = data.scaled(value)
+    q = linear.at(data, scaled).q
+    effects = linear.total(data.yi**2 / (data.vi + scaled))
+    return q / (data.k - data.p) if q > ROUNDING**2 * effects else 0.0
 
 
 def _tested(name: str, estimate: float, se: float, df: float, level: float) -> Coefficient:
@@ -455,7 +459,7 @@ def meta_regression(
     notes += estimated.notes
     value = estimated.value
     values, covariance = combinations(data, value, np.eye(p), constant)
-    s2w = linear.generalised_q(data, value) / (k - p)
+    s2w = _mean_square(data, value)
     factor = {"knha": s2w, "adhoc": max(1.0, s2w)}.get(test, 1.0)
     covariance = covariance * factor
     if factor == 0:
@@ -600,14 +604,15 @@ def predict(
     possible = fit.method != "IV" and fit.factor > 0 and not df < 1
     found = []
     for row in rows:
-        (value,), ((variance,),) = _combined(fit, row[np.newaxis])
-        se = math.sqrt(variance) if fit.factor > 0 else NAN
+        values, covariance = _combined(fit, row[np.newaxis])
+        value = float(values[0])
+        se = math.sqrt(float(covariance[0, 0])) if fit.factor > 0 else NAN
         half = quantile(fit.level, fit.df) * se
         wide = quantile(fit.level, df) * math.hypot(se, math.sqrt(fit.tau2))
         wide = wide if possible else NAN
         found.append(
             Prediction(
-                float(value), se, fit.df, value - half, value + half, value - wide, value + wide
+                value, se, fit.df, value - half, value + half, value - wide, value + wide
             )
         )
     return tuple(found)
@@ -672,7 +677,7 @@ def _without(fit: RegressionFit, study: int) -> tuple[float, float, str]:
     if fit.test in ("knha", "adhoc"):
         if k == fit.p:
             return NAN, NAN, "no residual is left to estimate the factor of the test from"
-        s2w = linear.generalised_q(data, value) / (k - fit.p)
+        s2w = _mean_square(data, value)
         factor = s2w if fit.test == "knha" else max(1.0, s2w)
     if factor == 0:
         return NAN, NAN, "the other studies fit exactly"
