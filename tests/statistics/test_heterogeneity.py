@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import gammaincinv
+from scipy.special import gammainc, gammaincinv
 from support.references import F1, F2, F7, F8, rows, table
 
 from evisynth.heterogeneity import (
@@ -198,6 +198,8 @@ JACKSON_1 = (
     ),
     np.column_stack([np.ones(16), np.repeat([0.0, 1.0], [10, 6])]),
 )
+# Studies per year of publication.
+REPEATS = [1, 1, 2, 1, 1, 3, 3, 4, 3]
 JACKSON_2 = (
     np.array(
         "0.54 0.4 0.64 0.365 0.835 0.02 0.12 0.085 1.18 0.08 0.18 "
@@ -212,8 +214,8 @@ JACKSON_2 = (
     np.column_stack(
         [
             np.ones(19),
-            [1986, 1987, 1988, 1988, 1998, 1999, 2000, 2000, 2000, 2001, 2001, 2001]
-            + [2002, 2002, 2002, 2002, 2003, 2003, 2003],
+            1980.0
+            + np.array([6, 7, 8, 8, 18, 19, 20, 20, 20, 21, 21, 21, *[22] * 4, *[23] * 3]),
         ]
     ),
 )
@@ -231,7 +233,7 @@ JACKSON_2 = (
     ],
 )
 def test_jackson_2014_meta_regression(data, kind, low, high):
-    """Jackson, Turner, Rhodes & Viechtbauer (2014), doi:10.1186/1471-2288-14-103, both examples.
+    """Both examples of Jackson et al. (2014), doi:10.1186/1471-2288-14-103.
 
     Three digits, as printed; their 1.1245 rounds up here, and their 0.1375.
     """
@@ -251,28 +253,34 @@ def eigenvalues(yi, vi, x, weights, tau2):
     return sorted(values)[x.shape[1] :], q
 
 
-def imhof(values, q):
-    """Upper tail of a weighted sum of chi-squared variables: Imhof (1961), eq. 3.2."""
+def ruben(values, q):
+    """Distribution of a weighted sum of chi-squared variables (Ruben 1962; Farebrother 1984).
 
-    def integrand(u):
-        angle = mpmath.fsum(mpmath.atan(value * u) for value in values) / 2 - q * u / 2
-        size = mpmath.fprod((1 + (value * u) ** 2) ** mpmath.mpf(0.25) for value in values)
-        return mpmath.sin(angle) / (u * size)
-
-    step = mpmath.pi / q
-    return mpmath.mpf(0.5) + mpmath.quad(integrand, [step * i for i in range(200)]) / mpmath.pi
+    A mixture of chi-squared variables in units of the smallest weight: no term is negative.
+    """
+    beta = min(values)
+    shares = np.array([1 - beta / value for value in values])
+    terms = 6000
+    g = np.array([float((shares**r).sum()) for r in range(1, terms)])
+    c = np.zeros(terms)
+    c[0] = math.prod(math.sqrt(beta / value) for value in values)
+    for j in range(1, terms):
+        c[j] = float(g[:j] @ c[j - 1 :: -1][:j]) / (2 * j)
+    assert c.sum() > 1 - 1e-11
+    return float((c * gammainc(len(values) / 2 + np.arange(terms), q / beta / 2)).sum())
 
 
 @pytest.mark.parametrize("kind", ["BJ", "J", "J1"])
-def test_ends_of_generalised_intervals_have_the_tails_of_imhof(kind):
+def test_ends_of_generalised_intervals_have_the_tails_of_ruben(kind):
     yi, vi, x = JACKSON_1
     weights = {"BJ": 1 / vi, "J": 1 / np.sqrt(vi), "J1": np.ones(vi.size)}[kind]
-    (interval,) = tau2_intervals(yi, vi, x, 0.9, [kind])
-    with mpmath.workdps(15):
-        for end, upper in ((interval.low, 0.05), (interval.high, 0.95)):
-            values, q = eigenvalues(yi, vi, x, weights, end)
-            assert abs(imhof(values, q) - upper) < 1e-8
-    given_weights = generalised_interval(yi, vi, weights * 1e-5, x, 0.9)
+    (interval,) = tau2_intervals(yi, vi, x, 0.8, [kind])
+    assert interval.low > 0 or kind == "J1"
+    for end, lower in ((interval.low, 0.9), (interval.high, 0.1)):
+        values, q = eigenvalues(yi, vi, x, weights, end)
+        found = ruben([float(value) for value in values], float(q))
+        assert found == pytest.approx(lower, abs=1e-10) or (end == 0 and found < lower)
+    given_weights = generalised_interval(yi, vi, weights * 1e-5, x, 0.8)
     assert math.isclose(given_weights.low, interval.low, rel_tol=1e-9)
     assert math.isclose(given_weights.high, interval.high, rel_tol=1e-9)
 
@@ -297,8 +305,9 @@ def test_profile_likelihood_ends_are_at_the_drop(restricted, data):
 
 
 def test_a_profile_likelihood_set_with_a_gap_says_so():
-    """F2 at 99.3%: the lower maximum at 0 is inside, what lies between the two is not."""
-    (interval,) = tau2_intervals(*F2, level=0.993, kinds=["PL-REML"])
+    """F2 at a drop of 3.43: the lower maximum at 0 is inside, the valley (3.45) is not."""
+    level = math.erf(math.sqrt(3.43))
+    (interval,) = tau2_intervals(*F2, level=level, kinds=["PL-REML"])
     assert interval.low == 0
     assert len(interval.notes) == 1
     low, high = (
@@ -312,7 +321,7 @@ def test_a_profile_likelihood_set_with_a_gap_says_so():
         drop = log_likelihood(*F2, found, restricted=True) - log_likelihood(
             *F2, tau2, restricted=True
         )
-        assert inside * (3.63 - drop) > 0
+        assert inside * (3.43 - drop) > 0
 
 
 @pytest.mark.parametrize("kind", ["QP", "BJ", "J", "J1", "BT"])
@@ -380,8 +389,8 @@ def test_residual_heterogeneity_of_a_regression():
     assert math.isclose(record.i2, 100 * record.tau2 / (record.tau2 + typical), rel_tol=1e-14)
 
 
-@given(seed=st.integers(0, 10**6), k=st.integers(2, 40), decades=st.sampled_from([0, 2, 6, 12]))
-@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6), k=st.integers(2, 20), decades=st.sampled_from([0, 2, 6, 12]))
+@settings(max_examples=8)
 def test_every_interval_of_hostile_data_is_an_interval_or_says_why(seed, k, decades):
     rng = np.random.default_rng(seed)
     vi = 10.0 ** rng.uniform(-decades / 2, decades / 2, k)

@@ -322,12 +322,10 @@ def _bases(yi: Floats, vi: Floats, x: Floats) -> list[Basis]:
         large = np.abs(last.c) > TOLERATED
         if not large.any():
             return bases
-        square, limit = last.c**2, TOLERATED**2
-        with np.errstate(divide="ignore", invalid="ignore"):  # only where `large`
-            ends = (limit * vi[last.outside, np.newaxis] - square * vi[last.inside]) / (
-                square - limit
-            )
-        end = float(ends[large].min())
+        rows, columns = np.nonzero(large)
+        share = (TOLERATED / last.c[large]) ** 2
+        over, under = vi[last.inside[columns]], vi[last.outside[rows]]
+        end = float(((share * under - over) / (1 - share)).min())
         bases.append(_basis(yi, x, 1 / (vi + end), end))
 
 
@@ -451,9 +449,9 @@ def curve(data: Problem, tau2: Floats, *, restricted: bool) -> Curve:
     rows = max(1, BLOCK // (data.k * data.p))
     starts = np.searchsorted(tau2, [basis.start for basis in data.bases]).tolist()
     parts = [
-        _curve(data, basis, tau2[at : min(at + rows, end)], restricted)
+        _curve(data, basis, tau2[first : min(first + rows, end)], restricted)
         for basis, start, end in zip(data.bases, starts, [*starts[1:], tau2.size], strict=True)
-        for at in range(start, end, rows)
+        for first in range(start, end, rows)
     ]
     return Curve(tau2, *np.concatenate(parts, axis=1))
 
