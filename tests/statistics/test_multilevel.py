@@ -297,7 +297,9 @@ def test_likelihood_is_that_of_the_definition_and_its_slope_is_zero(id_):
             gradient[a] = (moved(*one) - moved(*(-s for s in one))) / 2
             for b, two in enumerate(units):
                 corners = [
-                    sign1 * sign2 * moved(*(sign1 * s + sign2 * t for s, t in zip(one, two)))
+                    sign1
+                    * sign2
+                    * moved(*(sign1 * s + sign2 * t for s, t in zip(one, two, strict=True)))
                     for sign1 in (1, -1)
                     for sign2 in (1, -1)
                 ]

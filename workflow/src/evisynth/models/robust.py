@@ -1,14 +1,14 @@
 """Cluster-robust variances with small-sample corrections, and robust variance estimation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from evisynth.inference import quantile, two_sided_p
+from evisynth.inference import quantile, two_sided_p, wald
 from evisynth.models.covariance import (
     Blocks,
     Indices,
@@ -17,7 +17,7 @@ from evisynth.models.covariance import (
     groups,
     merged,
 )
-from evisynth.records import Floats
+from evisynth.records import Estimate, Floats
 
 NAN = math.nan
 # Below this many degrees of freedom Satterthwaite's approximation is poor (Tipton 2015).
@@ -116,8 +116,10 @@ class _Sandwich:
 
 
 def _inverse(blocks: Blocks) -> Blocks:
-    inverses: list[Floats] = [np.linalg.inv(matrix) for matrix in blocks.matrices]
-    return Blocks(blocks.rows, tuple(inverses))
+    return Blocks(
+        blocks.rows,
+        tuple(np.linalg.inv(matrix).astype(np.float64) for matrix in blocks.matrices),
+    )
 
 
 def _over(blocks: Blocks, rows: tuple[Indices, ...], what: str) -> tuple[Floats, ...]:
@@ -138,6 +140,24 @@ def _symmetric_root_inverse(matrix: Floats) -> Floats:
     kept = values > RANK * max(float(values[-1]), 0.0)
     root: Floats = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
     return root
+
+
+def _symmetric(phi: Floats, spread: Floats) -> Floats:
+    """Symmetric A with A spread A' = phi (Pustejovsky & Tipton 2018, eq. 9)."""
+    root = np.linalg.cholesky(phi).T
+    inner = root @ spread @ root.T
+    adjusted: Floats = root.T @ _symmetric_root_inverse((inner + inner.T) / 2) @ root
+    return adjusted
+
+
+def _whitened(phi: Floats, spread: Floats) -> Floats:
+    """A with A spread A' = phi that is symmetric once phi is made the identity."""
+    values, vectors = np.linalg.eigh(phi)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    inverse = (vectors / np.sqrt(values)) @ vectors.T
+    inner = inverse @ spread @ inverse
+    adjusted: Floats = root @ _symmetric_root_inverse((inner + inner.T) / 2) @ inverse
+    return adjusted
 
 
 def robust(
@@ -167,8 +187,11 @@ def robust(
         doi:10.1080/07350015.2016.1247004) with Satterthwaite's degrees of freedom; ``CR0``
         (plain), ``CR1`` (times m / (m - 1)) and ``CR1p`` (times m / (m - p), metafor's) with
         m - p degrees of freedom, m the number of clusters.
-    target : covariance for which CR2 is unbiased and its degrees of freedom hold: ``working``
-        (as in clubSandwich) or ``identity`` (as in PyMARE).
+    target : which of the adjustments of CR2 that make it unbiased under `working`:
+        ``working``, symmetric in the units of the effects (as in clubSandwich), or
+        ``identity``, symmetric after whitening, where the target is the identity matrix (as in
+        PyMARE; weights must be the inverse of `working`). They agree where the variances of
+        each cluster are equal.
     level : confidence level as a fraction.
     tested : columns of the omnibus test; all but the intercept unless given.
 
@@ -182,6 +205,8 @@ def robust(
     _check(yi, working, cluster, x, kind, target, level)
     names = tuple(f"x{place}" for place in range(x.shape[1])) if names is None else tuple(names)
     tested = _tested(x) if tested is None else tuple(tested)
+    if weights is not None and target == "identity":
+        raise ValueError("target identity takes the inverse of working as weights")
     weights = _inverse(working) if weights is None else weights
     rows = groups(cluster)
     if len(rows) < 2:
@@ -190,8 +215,8 @@ def robust(
     if kind != "CR2" and len(rows) <= x.shape[1]:
         why = f"not estimable: {len(rows)} clusters leave no degrees of freedom for {kind}"
         return _not_estimable(yi, x, kind, target, level, names, tested, len(rows), why)
-    phi = working if target == "working" else diagonal(np.ones(yi.size))
-    sandwich = _sandwich(yi, x, weights, phi, rows, adjusted=kind == "CR2")
+    adjustment = (_whitened if target == "identity" else _symmetric) if kind == "CR2" else None
+    sandwich = _sandwich(yi, x, weights, working, rows, adjustment)
     beta, meat = sandwich.beta, np.array([part.meat for part in sandwich.parts])
     m, p = len(rows), x.shape[1]
     factor = {"CR0": 1.0, "CR1": m / (m - 1), "CR1p": m / (m - p) if m > p else NAN, "CR2": 1.0}
@@ -277,8 +302,7 @@ def _sandwich(
     weights: Blocks,
     phi: Blocks,
     rows: tuple[Indices, ...],
-    *,
-    adjusted: bool,
+    adjustment: Callable[[Floats, Floats], Floats] | None,
 ) -> _Sandwich:
     """Weighted least squares and the adjusted terms (Pustejovsky & Tipton 2018, eq. 6-9)."""
     w_blocks = _over(weights, rows, "the weights matrix")
@@ -312,12 +336,10 @@ def _sandwich(
     for members, block, part, other in zip(sorted_rows, phi_blocks, wx, phi_wx, strict=True):
         here = x[members]
         lever = bread @ part.T
-        if adjusted:
-            root = np.linalg.cholesky(block).T
+        if adjustment is not None:
             shared = here @ bread @ other.T
             spread = block - shared - shared.T + here @ filling @ here.T
-            inner = root @ spread @ root.T
-            lever = lever @ root.T @ _symmetric_root_inverse((inner + inner.T) / 2) @ root
+            lever = lever @ adjustment(block, spread)
         parts.append(_Cluster(lever, lever @ residuals[members], here, block, other))
     return _Sandwich(beta, bread, filling, tuple(parts))
 
@@ -496,6 +518,24 @@ def _not_estimable(
         tested=tested,
         omnibus=RobustTest(NAN, len(tested), NAN, NAN, (why,)),
         notes=(why,),
+    )
+
+
+def estimate_row(
+    fit: RobustFit, *, model: str, method: str, coefficient: int = 0, tau2: float = NAN
+) -> Estimate:
+    """One coefficient as a row of the table of pooled estimates, tested by `fit.kind`."""
+    return wald(
+        model=model,
+        method=method,
+        test=fit.kind,
+        k=fit.k,
+        estimate=float(fit.beta[coefficient]),
+        se=float(fit.se[coefficient]),
+        level=fit.level,
+        df=float(fit.df[coefficient]),
+        tau2=tau2,
+        notes=fit.notes,
     )
 
 
