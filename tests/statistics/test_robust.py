@@ -201,7 +201,7 @@ def test_cr2_is_that_of_the_definition(seed, weighted, identity):
     vcov, df, terms, spread = brute(yi, phi, w, x, cluster, identity)
     close(ours.covariance, vcov, 1e-7, 1e-9 * np.abs(vcov).max())
     close(ours.df, df, 1e-7)
-    # eta of the AHT test from all pairs of clusters (Tipton & Pustejovsky 2015, eq. 13)
+    # eta of the AHT test from all pairs of clusters (Tipton & Pustejovsky 2015)
     m = len(terms)
     p = np.array([[terms[i] @ spread @ terms[j].T for j in range(m)] for i in range(m)])
     omega = sum(p[i, i] for i in range(m))

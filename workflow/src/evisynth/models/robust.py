@@ -143,7 +143,7 @@ def _symmetric_root_inverse(matrix: Floats) -> Floats:
 
 
 def _symmetric(phi: Floats, spread: Floats) -> Floats:
-    """Symmetric A with A spread A' = phi (Pustejovsky & Tipton 2018, eq. 9)."""
+    """Symmetric A with A spread A' = phi (Pustejovsky & Tipton 2018)."""
     root = np.linalg.cholesky(phi).T
     inner = root @ spread @ root.T
     adjusted: Floats = root.T @ _symmetric_root_inverse((inner + inner.T) / 2) @ root
@@ -304,7 +304,7 @@ def _sandwich(
     rows: tuple[Indices, ...],
     adjustment: Callable[[Floats, Floats], Floats] | None,
 ) -> _Sandwich:
-    """Weighted least squares and the adjusted terms (Pustejovsky & Tipton 2018, eq. 6-9)."""
+    """Weighted least squares and the adjusted terms (Pustejovsky & Tipton 2018)."""
     w_blocks = _over(weights, rows, "the weights matrix")
     phi_blocks = _over(phi, rows, "the working covariance")
     sorted_rows = tuple(np.sort(members) for members in rows)
@@ -406,7 +406,7 @@ def _unbiased(sandwich: _Sandwich) -> NDArray[np.bool_]:
 
     It has unless a cluster determines the coefficient by itself: then the cluster's residuals
     are 0 in that direction whatever the variance is, and the number that comes out is far too
-    small (Pustejovsky & Tipton 2018, theorem 1).
+    small.
     """
     kernel = _kernel(sandwich)
     held = []
@@ -584,7 +584,7 @@ def rve(
     study : one label per row; studies are independent.
     x : design with its intercept column, shape (k, p); None for the intercept alone.
     weights : ``CORR``, correlated effects: 1 / (k_j (mean v of the study + tau2)), tau2 by
-        moments given the assumed correlation `rho` (eq. 15); ``HIER``, hierarchical effects:
+        moments given the assumed correlation `rho`; ``HIER``, hierarchical effects:
         1 / (vi + tau2 + omega2), both by moments.
     small : CR2 with Satterthwaite's df (Tipton 2015, doi:10.1037/met0000011), for which the
         inverse weights are the working variances; otherwise m / (m - p) and m - p df.
@@ -638,7 +638,7 @@ def rve(
 def _correlated(
     yi: Floats, vi: Floats, x: Floats, rows: tuple[Indices, ...], rho: float
 ) -> tuple[Floats, float, float, tuple[str, ...]]:
-    """Working variances, tau2 and I2 of correlated effects (eq. 15)."""
+    """Working variances, tau2 and I2 of correlated effects."""
     mean_vi, size = np.empty_like(vi), np.empty_like(vi)
     for members in rows:
         mean_vi[members], size[members] = vi[members].mean(), members.size
@@ -667,7 +667,7 @@ def _hierarchical(
     """tau2 and omega2 from two quadratic forms of the residuals and their expectations.
 
     Q_E = e'W e and Q_1 = sum over studies of (1'e_j)^2, e from weights 1 / vi (Hedges, Tipton &
-    Johnson 2010, section 5). A negative omega2 is set to 0 before tau2 is solved for, as in
+    Johnson 2010). A negative omega2 is set to 0 before tau2 is solved for, as in
     robumeta.
     """
     wi = 1 / vi
