@@ -313,6 +313,6 @@ def test_options_that_do_not_exist_are_refused():
         covariance.shared_control("HR", [1.0], "a", {})
     with pytest.raises(ValueError, match="no correlation is given"):
         covariance.correlation_by_type([1.0, 1.0], "aa", "xy", {})
+    v = covariance.constant_correlation([1.0, 1.0], "aa", 0.2)
     with pytest.raises(ValueError, match="different clusters are correlated"):
-        v = covariance.constant_correlation([1.0, 1.0], "aa", 0.2)
         covariance.aggregate([1.0, 1.0], v, "ab")

@@ -161,6 +161,27 @@ def test_berkey1998_bivariate_maximum_likelihood():
     assert [round(c.estimate, 4) for c in fitted.components] == [0.0261, 0.0070, 0.6992]
 
 
+def test_vanhouwelingen2002_bivariate_model_of_the_arms():
+    data = read("reviews/bcg/data/bcg.csv")
+    events = np.concatenate([numbers(data, "tpos"), numbers(data, "cpos")])
+    others = np.concatenate([numbers(data, "tneg"), numbers(data, "cneg")])
+    arm, study = ["vaccine"] * 13 + ["control"] * 13, 2 * data["trial"]
+    fitted = fit(
+        np.log(events / others),
+        covariance.diagonal(1 / events + 1 / others),
+        [structured("arm | study", arm, study, "UN")],
+        np.column_stack([np.repeat([1.0, 0.0], 13), np.repeat([0.0, 1.0], 13)]),
+        method="ML",
+    )
+    # printed: -4.834 (0.340) and -4.096 (0.435), variances 1.431 and 2.407
+    assert [round(b, 3) for b in fitted.beta] == [-4.834, -4.096]
+    assert [round(s, 3) for s in fitted.se] == [0.340, 0.435]
+    # control sorts before vaccine
+    assert [round(c.estimate, 3) for c in fitted.components] == [2.407, 1.431, 0.947]
+    # metafor 3.8-1 with optim's BFGS at reltol 1e-15
+    close(fitted.log_likelihood, -33.087934155720, 1e-12)
+
+
 def ishak():
     data = read("tests/data/ishak2007.csv")
     rows = [
@@ -297,7 +318,9 @@ def test_likelihood_is_that_of_the_definition_and_its_slope_is_zero(id_):
             gradient[a] = (moved(*one) - moved(*(-s for s in one))) / 2
             for b, two in enumerate(units):
                 corners = [
-                    sign1 * sign2 * moved(*(sign1 * s + sign2 * t for s, t in zip(one, two)))
+                    sign1
+                    * sign2
+                    * moved(*(sign1 * s + sign2 * t for s, t in zip(one, two, strict=True)))
                     for sign1 in (1, -1)
                     for sign2 in (1, -1)
                 ]

@@ -294,8 +294,8 @@ def shared_control(
     """Covariances of contrasts that share their control group (group 2), by measure.
 
     Effects of one cluster are contrasts of different groups 1 with one group 2; each covariance
-    is the variance that group 2 contributes (Gleser & Olkin 2009, in Cooper, Hedges & Valentine,
-    chapter 19; Lajeunesse 2011, doi:10.1890/11-0423.1 for ROM). The standardised mean
+    is the variance that group 2 contributes (Gleser & Olkin 2009, chapter 19 of the Handbook of
+    Research Synthesis; Lajeunesse 2011, doi:10.1890/11-0423.1 for ROM). The standardised mean
     difference has a further term, because the standard deviation is shared too:
 
     - ``pooled_sd="pair"``, each contrast divided by the standard deviation pooled over its own
@@ -515,8 +515,8 @@ def problems(blocks: Blocks, labels: Sequence[str] = ()) -> tuple[str, ...]:
             )
         elif np.ptp(upper) < 1e-12:
             why = (
-                f"{rows.size} effects cannot all have the correlation {extreme:.4g}: the lowest "
-                f"possible is {-1 / (rows.size - 1):.4g}"
+                f"{rows.size} effects cannot all have the correlation {extreme:.4g}: the "
+                f"lowest possible is {-1 / (rows.size - 1):.4g}"
             )
         else:
             why = "the correlations contradict each other: no set of effects can have them all"

@@ -772,8 +772,8 @@ def _undetermined(problem: _Problem) -> tuple[str, ...]:
             pairs = len(set(zip(effect.outer.tolist(), effect.inner.tolist(), strict=True)))
             if pairs == effect.outer.max() + 1:
                 found.append(
-                    f"{name}: no level has two different inner levels, their correlation cannot "
-                    "be estimated"
+                    f"{name}: no level has two different inner levels, their correlation "
+                    "cannot be estimated"
                 )
     return tuple(found) or _collinear(problem)
 

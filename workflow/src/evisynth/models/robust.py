@@ -1,14 +1,14 @@
 """Cluster-robust variances with small-sample corrections, and robust variance estimation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from evisynth.inference import quantile, two_sided_p
+from evisynth.inference import quantile, two_sided_p, wald
 from evisynth.models.covariance import (
     Blocks,
     Indices,
@@ -17,7 +17,7 @@ from evisynth.models.covariance import (
     groups,
     merged,
 )
-from evisynth.records import Floats
+from evisynth.records import Estimate, Floats
 
 NAN = math.nan
 # Below this many degrees of freedom Satterthwaite's approximation is poor (Tipton 2015).
@@ -116,8 +116,10 @@ class _Sandwich:
 
 
 def _inverse(blocks: Blocks) -> Blocks:
-    inverses: list[Floats] = [np.linalg.inv(matrix) for matrix in blocks.matrices]
-    return Blocks(blocks.rows, tuple(inverses))
+    return Blocks(
+        blocks.rows,
+        tuple(np.linalg.inv(matrix).astype(np.float64) for matrix in blocks.matrices),
+    )
 
 
 def _over(blocks: Blocks, rows: tuple[Indices, ...], what: str) -> tuple[Floats, ...]:
@@ -138,6 +140,24 @@ def _symmetric_root_inverse(matrix: Floats) -> Floats:
     kept = values > RANK * max(float(values[-1]), 0.0)
     root: Floats = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
     return root
+
+
+def _symmetric(phi: Floats, spread: Floats) -> Floats:
+    """Symmetric A with A spread A' = phi (Pustejovsky & Tipton 2018)."""
+    root = np.linalg.cholesky(phi).T
+    inner = root @ spread @ root.T
+    adjusted: Floats = root.T @ _symmetric_root_inverse((inner + inner.T) / 2) @ root
+    return adjusted
+
+
+def _whitened(phi: Floats, spread: Floats) -> Floats:
+    """A with A spread A' = phi that is symmetric once phi is made the identity."""
+    values, vectors = np.linalg.eigh(phi)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    inverse = (vectors / np.sqrt(values)) @ vectors.T
+    inner = inverse @ spread @ inverse
+    adjusted: Floats = root @ _symmetric_root_inverse((inner + inner.T) / 2) @ inverse
+    return adjusted
 
 
 def robust(
@@ -167,8 +187,11 @@ def robust(
         doi:10.1080/07350015.2016.1247004) with Satterthwaite's degrees of freedom; ``CR0``
         (plain), ``CR1`` (times m / (m - 1)) and ``CR1p`` (times m / (m - p), metafor's) with
         m - p degrees of freedom, m the number of clusters.
-    target : covariance for which CR2 is unbiased and its degrees of freedom hold: ``working``
-        (as in clubSandwich) or ``identity`` (as in PyMARE).
+    target : which of the adjustments of CR2 that make it unbiased under `working`:
+        ``working``, symmetric in the units of the effects (as in clubSandwich), or
+        ``identity``, symmetric after whitening, where the target is the identity matrix (as in
+        PyMARE; weights must be the inverse of `working`). They agree where the variances of
+        each cluster are equal.
     level : confidence level as a fraction.
     tested : columns of the omnibus test; all but the intercept unless given.
 
@@ -182,6 +205,8 @@ def robust(
     _check(yi, working, cluster, x, kind, target, level)
     names = tuple(f"x{place}" for place in range(x.shape[1])) if names is None else tuple(names)
     tested = _tested(x) if tested is None else tuple(tested)
+    if weights is not None and target == "identity":
+        raise ValueError("target identity takes the inverse of working as weights")
     weights = _inverse(working) if weights is None else weights
     rows = groups(cluster)
     if len(rows) < 2:
@@ -190,8 +215,8 @@ def robust(
     if kind != "CR2" and len(rows) <= x.shape[1]:
         why = f"not estimable: {len(rows)} clusters leave no degrees of freedom for {kind}"
         return _not_estimable(yi, x, kind, target, level, names, tested, len(rows), why)
-    phi = working if target == "working" else diagonal(np.ones(yi.size))
-    sandwich = _sandwich(yi, x, weights, phi, rows, adjusted=kind == "CR2")
+    adjustment = (_whitened if target == "identity" else _symmetric) if kind == "CR2" else None
+    sandwich = _sandwich(yi, x, weights, working, rows, adjustment)
     beta, meat = sandwich.beta, np.array([part.meat for part in sandwich.parts])
     m, p = len(rows), x.shape[1]
     factor = {"CR0": 1.0, "CR1": m / (m - 1), "CR1p": m / (m - p) if m > p else NAN, "CR2": 1.0}
@@ -277,10 +302,9 @@ def _sandwich(
     weights: Blocks,
     phi: Blocks,
     rows: tuple[Indices, ...],
-    *,
-    adjusted: bool,
+    adjustment: Callable[[Floats, Floats], Floats] | None,
 ) -> _Sandwich:
-    """Weighted least squares and the adjusted terms (Pustejovsky & Tipton 2018, eq. 6-9)."""
+    """Weighted least squares and the adjusted terms (Pustejovsky & Tipton 2018)."""
     w_blocks = _over(weights, rows, "the weights matrix")
     phi_blocks = _over(phi, rows, "the working covariance")
     sorted_rows = tuple(np.sort(members) for members in rows)
@@ -312,12 +336,10 @@ def _sandwich(
     for members, block, part, other in zip(sorted_rows, phi_blocks, wx, phi_wx, strict=True):
         here = x[members]
         lever = bread @ part.T
-        if adjusted:
-            root = np.linalg.cholesky(block).T
+        if adjustment is not None:
             shared = here @ bread @ other.T
             spread = block - shared - shared.T + here @ filling @ here.T
-            inner = root @ spread @ root.T
-            lever = lever @ root.T @ _symmetric_root_inverse((inner + inner.T) / 2) @ root
+            lever = lever @ adjustment(block, spread)
         parts.append(_Cluster(lever, lever @ residuals[members], here, block, other))
     return _Sandwich(beta, bread, filling, tuple(parts))
 
@@ -384,7 +406,7 @@ def _unbiased(sandwich: _Sandwich) -> NDArray[np.bool_]:
 
     It has unless a cluster determines the coefficient by itself: then the cluster's residuals
     are 0 in that direction whatever the variance is, and the number that comes out is far too
-    small (Pustejovsky & Tipton 2018, theorem 1).
+    small.
     """
     kernel = _kernel(sandwich)
     held = []
@@ -499,6 +521,24 @@ def _not_estimable(
     )
 
 
+def estimate_row(
+    fit: RobustFit, *, model: str, method: str, coefficient: int = 0, tau2: float = NAN
+) -> Estimate:
+    """One coefficient as a row of the table of pooled estimates, tested by `fit.kind`."""
+    return wald(
+        model=model,
+        method=method,
+        test=fit.kind,
+        k=fit.k,
+        estimate=float(fit.beta[coefficient]),
+        se=float(fit.se[coefficient]),
+        level=fit.level,
+        df=float(fit.df[coefficient]),
+        tau2=tau2,
+        notes=fit.notes,
+    )
+
+
 # ------------------------------------------------------------------ robust variance estimation
 
 
@@ -544,7 +584,7 @@ def rve(
     study : one label per row; studies are independent.
     x : design with its intercept column, shape (k, p); None for the intercept alone.
     weights : ``CORR``, correlated effects: 1 / (k_j (mean v of the study + tau2)), tau2 by
-        moments given the assumed correlation `rho` (eq. 15); ``HIER``, hierarchical effects:
+        moments given the assumed correlation `rho`; ``HIER``, hierarchical effects:
         1 / (vi + tau2 + omega2), both by moments.
     small : CR2 with Satterthwaite's df (Tipton 2015, doi:10.1037/met0000011), for which the
         inverse weights are the working variances; otherwise m / (m - p) and m - p df.
@@ -598,7 +638,7 @@ def rve(
 def _correlated(
     yi: Floats, vi: Floats, x: Floats, rows: tuple[Indices, ...], rho: float
 ) -> tuple[Floats, float, float, tuple[str, ...]]:
-    """Working variances, tau2 and I2 of correlated effects (eq. 15)."""
+    """Working variances, tau2 and I2 of correlated effects."""
     mean_vi, size = np.empty_like(vi), np.empty_like(vi)
     for members in rows:
         mean_vi[members], size[members] = vi[members].mean(), members.size
@@ -627,7 +667,7 @@ def _hierarchical(
     """tau2 and omega2 from two quadratic forms of the residuals and their expectations.
 
     Q_E = e'W e and Q_1 = sum over studies of (1'e_j)^2, e from weights 1 / vi (Hedges, Tipton &
-    Johnson 2010, section 5). A negative omega2 is set to 0 before tau2 is solved for, as in
+    Johnson 2010). A negative omega2 is set to 0 before tau2 is solved for, as in
     robumeta.
     """
     wi = 1 / vi
