@@ -22,7 +22,6 @@ from evisynth.models.count_terms import (
     poisson,
 )
 from evisynth.models.likelihood import (
-    FINE,
     Maximum,
     Point,
     Problem,
@@ -386,7 +385,7 @@ def _conditional_own(fit: _Fit, yi: Floats) -> tuple[Floats, Floats, float]:
     one = np.ones((1, 1))
     start = Point(np.zeros((1, 0)), np.zeros((1, 1)), yi[inner][None])
     # At an end of the support the likelihood rises to 1: nothing to add there.
-    point, at, _ = climb(Problem(terms, offset, one, one, (None,)), start, FINE)
+    point, at, _ = climb(Problem(terms, offset, one, one, (None,)), start)
     mle[inner], vi[inner] = point.nu[0], -1 / at.curve[0]
     return mle, vi, float(at.value[0])
 
@@ -625,7 +624,7 @@ def _best_given(problem: Problem, rows: Rows, effect: Floats) -> tuple[Floats, F
             designs=(None,),
         )
         start = Point(np.zeros((1, 0)), np.zeros((1, 1)), -offset.mean(axis=1)[None])
-        offset = offset + climb(only, start, FINE)[0].nu[0][:, None]
+        offset = offset + climb(only, start)[0].nu[0][:, None]
     value, slope, _ = problem.terms(rows, offset[..., None])
     return value.sum(axis=(1, 2)), slope[:, :, 0] @ problem.fixed[:, 0]
 

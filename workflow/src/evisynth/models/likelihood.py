@@ -23,9 +23,12 @@ NAN = math.nan
 # Standard deviations of the scan, log scale: 0, then steps of 1.6 from hardly to be seen to
 # beyond what counts can show (a probability of 1e-9 is a logit of -20).
 SCAN = np.concatenate([[0.0], 0.05 * 1.6 ** np.arange(17)])
-# Of the rule with half of the nodes; the error of the full rule is about its square. Two
-# random effects: 1e-8.
-ROUGH, FINE, FINE2 = 1e-4, 1e-6, 1e-4
+# Tolerated error of the quadrature rule with half of the nodes, by number of random effects, in
+# a rough scan and in the end; the error of the full rule is about its square.
+ROUGH = {1: 1e-4, 2: 1e-2}
+FINE = {1: 1e-6, 2: 1e-4}
+# Longest step of a linear predictor: a step across the flat part of a likelihood ends nowhere.
+STRIDE = 4.0
 # Newton's decrement (twice the gain that is left) at which one more step is the last; SMALL
 # in a rough scan.
 NEARLY = 1e-9
@@ -80,6 +83,11 @@ class Problem:
         return sum(design.shape[1] for design in self.designs if design is not None)
 
     @property
+    def effects(self) -> int:
+        """Number of random effects."""
+        return self.random.shape[1]
+
+    @property
     def free(self) -> int | None:
         """Index of the channel with a free parameter of each study."""
         return next((index for index, x in enumerate(self.designs) if x is None), None)
@@ -130,7 +138,7 @@ def _jacobian(problem: Problem) -> Floats:
     return found
 
 
-def slope(problem: Problem, point: Point, tolerance: float) -> Slope:
+def slope(problem: Problem, point: Point, *, rough: bool = False) -> Slope:
     """Log-likelihood and derivatives at all trials of `point` at once."""
     trials, k, free = len(point.beta), problem.k, problem.free
     jacobian = _jacobian(problem)
@@ -147,7 +155,7 @@ def slope(problem: Problem, point: Point, tolerance: float) -> Slope:
         fixed=problem.fixed,
         random=problem.random,
     )
-    found = integrate(latent, tolerance)
+    found = integrate(latent, (ROUGH if rough else FINE)[problem.effects])
     size = found.gradient.shape[1]
     grad = found.gradient.reshape(trials, k, size)
     hess = found.hessian.reshape(trials, k, size, size)
@@ -220,22 +228,35 @@ def _joined(old: Slope, new: Slope, which: Indices, take: Indices) -> Slope:
     return Slope(**parts, nodes=max(old.nodes, new.nodes))
 
 
+def _longest(problem: Problem, step: Floats, own: Floats) -> Floats:
+    """Largest factor (t,), up to 1, by which no linear predictor moves more than STRIDE."""
+    moved = np.abs(own).max(axis=1, initial=0.0)
+    begin = 0
+    for design in problem.designs:
+        if design is not None:
+            part = step[:, begin : begin + design.shape[1]] @ design.T
+            moved = np.maximum(moved, np.abs(part).max(axis=1, initial=0.0))
+            begin += design.shape[1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(STRIDE / np.maximum(moved, STRIDE))
+
+
 def climb(
-    problem: Problem, point: Point, tolerance: float, *, scales: bool = False, last: bool = True
+    problem: Problem, point: Point, *, rough: bool = False, scales: bool = False
 ) -> tuple[Point, Slope, Floats]:
     """Newton's method with step halving, all trials at once.
 
-    `scales`: move the standard deviations too; then from near a maximum only. `last`: one step
-    more after the decrement is NEARLY nothing, which makes it nothing. Returns the points,
-    what is there, and the decrement that is left: nan or large where there is no maximum.
+    `scales`: move the standard deviations too; then from near a maximum only. When the decrement
+    is NEARLY nothing one step more makes it nothing (not if `rough`). Returns the points, what
+    is there, and the decrement that is left: nan or large where there is no maximum.
     """
     moving = problem.p + (point.scale.shape[1] if scales else 0)
-    noise = problem.k * tolerance**2
-    rough = tolerance > FINE
+    noise = problem.k * (ROUGH if rough else FINE)[problem.effects] ** 2
     nearly, least = (SMALL, 1e-2) if rough else (NEARLY, 1e-9)
-    at = slope(problem, point, tolerance)
+    at = slope(problem, point, rough=rough)
     step, own, decrement = _newton(at, moving)
-    factor = np.ones(len(point.beta))
+    longest = _longest(problem, step, own)
+    factor = longest.copy()
     for _ in range(100):
         going = np.flatnonzero(
             ~(np.abs(decrement) < nearly) & (factor > least) & np.isfinite(step).all(axis=1)
@@ -243,11 +264,11 @@ def climb(
         if not going.size:
             break
         trial = _move(_trials(point, going), step[going], own[going], factor[going])
-        new = slope(problem, trial, tolerance)
+        new = slope(problem, trial, rough=rough)
         old = at.value[going]
         with np.errstate(invalid="ignore"):
             better = new.value >= old - noise - 1e-12 * np.abs(old)
-        factor[going] = np.where(better, 1.0, factor[going] / 2)
+        factor[going] /= 2
         take = np.flatnonzero(better)
         if take.size:
             which = going[take]
@@ -257,10 +278,12 @@ def climb(
                 point = replace(point, **{part: values})
             at = _joined(at, new, which, take)
             step, own, decrement = _newton(at, moving)
-    if last:
+            longest = _longest(problem, step, own)
+            factor[which] = longest[which]
+    if not rough:
         trial = _move(point, step, own, (np.abs(decrement) < nearly).astype(float))
         if np.isfinite(trial.beta).all():
-            point, at = trial, slope(problem, trial, tolerance)
+            point, at = trial, slope(problem, trial, rough=rough)
             decrement = _newton(at, moving)[2]
     return point, at, decrement
 
@@ -339,7 +362,7 @@ def _maximum(
 
 def without_effects(problem: Problem, start: Point) -> Maximum:
     """Maximum with all standard deviations 0: a generalised linear model."""
-    point, at, decrement = climb(problem, start, FINE)
+    point, at, decrement = climb(problem, start)
     none = (np.zeros(1), at.value)
     return _maximum(problem, point, at, float(decrement[0]), none, 1)
 
@@ -360,27 +383,27 @@ def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) 
     profile = (scan, values)
     trial = points[min(best, len(points) - 1)]
     if best == len(scan) - 1:
-        at = slope(problem, trial, ROUGH)
+        at = slope(problem, trial, rough=True)
         return _maximum(problem, trial, at, math.inf, profile, maxima)
     low, high, highest = scan[max(0, best - 1)], scan[best + 1], values[best]
     for _ in range(40):
         if trial.scale[0, 0] == 0:
-            trial, edge, left = climb(problem, trial, FINE)
+            trial, edge, left = climb(problem, trial)
             if edge.hessian[0, -1, -1] <= 0 or high < 1e-7:
                 return _maximum(problem, trial, edge, float(left[0]), profile, maxima)
         else:
-            trial, done, left = climb(problem, trial, FINE, scales=True)
+            trial, done, left = climb(problem, trial, scales=True)
             if low < trial.scale[0, 0] < high and abs(left[0]) < NEARLY:
                 found = _maximum(problem, trial, done, float(left[0]), profile, maxima)
                 if found.inside and found.value >= highest - SMALL:
                     return found
         scales = np.linspace(low, high, 9)
-        point, at, _ = climb(problem, _repeat(start, scales[:, None]), FINE, last=False)
+        point, at, _ = climb(problem, _repeat(start, scales[:, None]))
         best, width = int(np.argmax(at.value)), high - low
         trial = _trial(point, best)
         low = scales[best - 1] if best else max(0.0, low - width)
         high = scales[best + 1] if best < 8 else high + width
-    at = slope(problem, trial, FINE)
+    at = slope(problem, trial)
     return _maximum(problem, trial, at, math.inf, profile, maxima)
 
 
@@ -401,7 +424,7 @@ def _scan(
             if bound < max(values) - 6:
                 return SCAN[: begin + 1], np.append(values, bound), points
         part = SCAN[begin : begin + (3 if begin else 8)]
-        point, at, _ = climb(problem, _repeat(start, part[:, None]), ROUGH, last=False)
+        point, at, _ = climb(problem, _repeat(start, part[:, None]), rough=True)
         values += at.value.tolist()
         points += [_trial(point, index) for index in range(len(part))]
     return SCAN, np.array(values), points
@@ -416,11 +439,11 @@ def with_two_effects(problem: Problem, start: Point, first: float) -> Maximum:
     ones = np.array([0.5, 1.0, 1.6]) * max(first, 0.05)
     others = SCAN[1:14:2]
     grid = np.array([(one, other) for one in ones for other in others])
-    point, at, _ = climb(problem, _repeat(start, grid), 10 * ROUGH, last=False)
+    point, at, _ = climb(problem, _repeat(start, grid), rough=True)
     order = np.argsort(-at.value)
     candidates = []
     for index in order[:2]:
-        trial, done, left = climb(problem, _trial(point, int(index)), FINE2, scales=True)
+        trial, done, left = climb(problem, _trial(point, int(index)), scales=True)
         inside = (trial.scale[0] > 1e-4).all() and abs(left[0]) < NEARLY
         if inside and (np.linalg.eigvalsh(done.hessian[0]) < 0).all():
             candidates.append((trial, done, float(left[0])))
@@ -448,9 +471,9 @@ def _edges(problem: Problem, start: Point) -> list[tuple[Point, Slope, float]]:
             scale = np.zeros((1, 2))
             scale[0, effect] = edge.point.scale[0, 0]
             trial = Point(edge.point.beta, scale, edge.point.nu)
-            found.append((trial, slope(problem, trial, FINE2), edge.decrement))
+            found.append((trial, slope(problem, trial), edge.decrement))
     if not found:
-        found.append((start, slope(problem, start, FINE2), math.inf))
+        found.append((start, slope(problem, start), math.inf))
     return found
 
 
@@ -476,7 +499,7 @@ def _crossing(problem: Problem, start: Point, outside: float, inside: float, cut
     point, scale = _trial(start, 0), 0.5 * (outside + inside)
     for _ in range(60):
         point, at, _ = climb(
-            problem, Point(point.beta, np.array([[scale]]), point.nu), FINE, last=False
+            problem, Point(point.beta, np.array([[scale]]), point.nu)
         )
         excess = float(at.value[0]) - cut
         outside, inside = (outside, scale) if excess >= 0 else (scale, inside)

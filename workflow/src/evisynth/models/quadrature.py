@@ -90,6 +90,8 @@ def _log_integrand(latent: Latent, b: Floats) -> Floats:
 def _at(latent: Latent, b: Floats) -> tuple[Floats, Floats, Floats]:
     """Log-integrand at one b (r, l) per row, Newton's step, information (r, l, l)."""
     value, slope, curve = latent.terms(latent.rows, _predictor(latent, b[:, None, :]))
+    # Far off, where a step has gone too far and is not taken, the matrix may not be singular.
+    curve = np.maximum(curve, -1e9)
     loading = latent.random[None] * latent.scale[:, None, :]
     gradient = (loading * slope).sum(axis=1) - b
     information = np.eye(b.shape[1]) - np.swapaxes(loading, 1, 2) @ (loading * curve)
