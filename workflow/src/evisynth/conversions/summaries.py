@@ -166,8 +166,8 @@ def mean_sd_lognormal(summary: Summary) -> tuple[float, float]:
     Location and scale of the logarithms by the normal theory formulas, then the paper's
     bias-corrected back-transformation. doi:10.4310/SII.2020.v13.n4.a9
     """
-    n = summary.n
-    logs = summary.mapped(math.log)
+    n, unit = summary.n, summary.median
+    logs = summary.mapped(lambda value: math.log(value / unit))
     location = mean_luo(logs)
     rough, _ = sd_normal(logs)
     squared_log = math.log(n) ** 2
@@ -188,7 +188,7 @@ def mean_sd_lognormal(summary: Summary) -> tuple[float, float]:
     square = math.exp(2 * location + 2 * s2) / (1 + 4 * first * s2 / n + 16 * second * s4 / n)
     mean_square = math.exp(2 * location + s2) / (1 + 4 * first * s2 / n + 4 * second * s4 / n)
     variance = square - mean_square
-    return mean, math.sqrt(variance) if variance >= 0 else math.nan
+    return mean * unit, math.sqrt(variance) * unit if variance >= 0 else math.nan
 
 
 # ---------------------------------------------------------------- Box-Cox method
@@ -377,7 +377,7 @@ def _scaled(
     Residuals are in units of the largest value of the summary.
     """
     logs = [log_quantile(p, math.exp(log_shape)) for p in probabilities(summary)]
-    basis = [math.exp(value - logs[-1]) for value in logs]
+    basis = [math.exp(min(value - logs[-1], 0.0)) for value in logs]
     unit = summary.values[-1]
     values = [value / unit for value in summary.values]
     scale = math.fsum(q * g for q, g in zip(values, basis, strict=True)) / math.fsum(
