@@ -728,7 +728,11 @@ def test_what_depends_on_the_scale_or_the_outcome_is_derived_on_request_only():
         ({"mi": 1, "msei": math.inf, "ni": 30}, "expected a finite number"),
         ({"mi": 1, "mci_lowi": 0, "mci_highi": 2, "ni": 1}, "one person"),
         ({"mi": 1, "mci_lowi": 0, "mci_highi": 2, "ni": 9, "ci_level": 95}, "ci_level is 95"),
-        ({"mi": 1, "mci_lowi": 2, "mci_highi": 2, "ni": 9}, "spread would be 0"),
+        ({"mi": 2, "mci_lowi": 2, "mci_highi": 2, "ni": 9}, "spread would be 0"),
+        (
+            {"mi": 1, "mci_lowi": 2, "mci_highi": 3, "ni": 9},
+            "mci_lowi is 2, expected at most mi",
+        ),
     ],
 )
 def test_impossible_and_useless_numbers_are_refused_in_words(numbers, said):

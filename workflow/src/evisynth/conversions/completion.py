@@ -93,7 +93,7 @@ FIELDS: dict[str, str] = {
 
 _ORDERED = (
     ("mini", "q1i", "medi", "q3i", "maxi"),
-    ("mci_lowi", "mci_highi"),
+    ("mci_lowi", "mi", "mci_highi"),
 )
 _NOT_NEGATIVE = frozenset({"iqri", "sd_ai", "sd_bi", "sd_prei", "sd_posti"})
 _POSITIVE = frozenset({"msei"})

@@ -81,14 +81,14 @@ def _derived(source: str, notes: tuple[str, ...] = (), **values: float) -> Deriv
     """Numbers of one source; a refusal if one of them is not finite."""
     bad = [field for field, value in values.items() if not math.isfinite(value)]
     if bad:
-        return refused(*notes, f"the formula gives no finite {', '.join(bad)}")
+        return refused(f"the formula gives no finite {', '.join(bad)}", *notes)
     return Derived(values, dict.fromkeys(values, source), notes)
 
 
 def _positive_spread(source: str, notes: tuple[str, ...] = (), **values: float) -> Derived:
     """The same for standard deviations and errors; a refusal if one is not above 0."""
     if any(value <= 0 for field, value in values.items() if field.startswith(("sd", "se"))):
-        return refused(*notes, "the spread would be 0, and the study's weight infinite")
+        return refused("the spread would be 0, and the study's weight infinite", *notes)
     return _derived(source, notes, **values)
 
 
