@@ -140,7 +140,7 @@ def test_the_skewness_test_is_that_of_metafor():
 
 
 def test_the_nearest_table_is_that_of_metafor():
-    data, entries = reference("hand_convert")
+    _, entries = reference("hand_convert")
     entry = next(e for e in entries if e["kind"] == "conv.2x2")
     args, result = entry["args"], entry["result"]
     for row, ratio in enumerate(args["ori"]):
@@ -158,13 +158,20 @@ def test_metafors_documented_table_is_rebuilt_from_its_odds_ratio():
     margins = {"n1i": 122, "n2i": 118, "eventsi": 56}
     values = derived({**margins, "ori": 2.05}, FOURFOLD)
     assert {cell: values[cell] for cell in wanted} == wanted
-    # phi is printed as 0.15, which one other table has too: refused, both shown
-    _, notes = complete({**margins, "phii": 0.15}, FOURFOLD)
-    fitting = tables.tables_from_margins("PHI", 0.15, 122, 118, 56)
-    assert tuple(wanted.values()) in fitting
-    assert len(fitting) > 1
-    assert str(tuple(wanted.values())) in notes[0]
-    assert tables.nearest_table("PHI", 0.15, 122, 118, 56) == tuple(wanted.values())
+    values = derived({**margins, "phii": 0.15}, FOURFOLD)
+    assert {cell: values[cell] for cell in wanted} == wanted
+    # Ten times as large, phi 0.15 belongs to many tables, and metafor's is not the true one.
+    margins = {"n1i": 1220, "n2i": 1180, "eventsi": 560, "phii": 0.15}
+    values, notes = complete(margins, FOURFOLD)
+    assert values == margins
+    assert "tables (ai, bi, ci, di) round to the printed numbers" in notes[0]
+    fitting = tables.tables_from_margins("PHI", 0.15, 1220, 1180, 560)
+    assert (360, 860, 200, 980) in fitting
+    assert tables.nearest_table("PHI", 0.15, 1220, 1180, 560) in fitting
+    assert tables.nearest_table("PHI", 0.15, 1220, 1180, 560) != (360, 860, 200, 980)
+    nearest, notes = complete(margins, FOURFOLD, chosen={"table_from_margins": "table_nearest"})
+    assert nearest["ai"] != 360
+    assert f"{len(fitting)} round to the effect" in notes[-1]
 
 
 def test_estmeansd_readme_quantile_estimation_and_box_cox():
@@ -185,7 +192,10 @@ def test_higgins2011_cochrane_handbook_examples():
     # Cochrane Handbook 5.1, 16.4.6.4: SDs 2.38 and 2.21, r = 0.68, n = 10: se 0.583
     sd = spreads.sd_of_change(2.38, 2.21, 0.68)
     assert round(sd / math.sqrt(10), 3) == 0.583
-    # the same section: SD 2 of the differences of 10 gives se 0.632
+    # 7.7.3.3: MD 3.8 with p = 0.008 in groups of 25 and 22: t 2.78, se 1.37
+    assert round(quantiles.t_upper_quantile(0.004, 45), 2) == 2.78
+    assert round(spreads.se_from_p(3.8, 0.008, df=45), 2) == 1.37
+    # 16.4.6.4: SD 2 of the differences of 10 gives se 0.632
     assert spreads.sd_from_se(0.632, 10) == pytest.approx(2, abs=0.002)
 
 
@@ -357,11 +367,11 @@ magnitudes = st.floats(1e-6, 1e6)
 @given(sd=magnitudes, mean=st.floats(-1e6, 1e6), n=sizes, level=levels)
 def test_sd_comes_back_from_the_interval_of_its_mean(sd, mean, n, level):
     assume(sd > 1e-6 * abs(mean))
-    for distribution, half in (
+    for distribution, width in (
         ("t", quantiles.t_half_width(level, n - 1)),
         ("normal", quantiles.normal_half_width(level)),
     ):
-        half *= sd / math.sqrt(n)
+        half = width * sd / math.sqrt(n)
         found = spreads.sd_from_interval(
             mean - half, mean + half, n, level=level, distribution=distribution
         )
@@ -540,7 +550,8 @@ def test_tables_from_margins_are_all_that_fit(effect):
             (a, n1 - a, events - a, n2 - events + a)
             for a in range(max(0, events - n2), min(n1, events) + 1)
         ]
-        text = f"{random.uniform(-0.5, 0.9) if effect in ('RD', 'PHI') else random.uniform(0.1, 4):.1f}"
+        ends = (-0.5, 0.9) if effect in ("RD", "PHI") else (0.1, 4)
+        text = f"{random.uniform(*ends):.1f}"
         wanted = tables.rounded(text)
         expected = [t for t in everything if tables.fits(effect, t, wanted)]
         assert list(tables.tables_from_margins(effect, text, n1, n2, events)) == expected
@@ -583,16 +594,14 @@ def interval(effect, value, variance, z):
 
 
 def test_large_tables_are_searched_not_tried():
-    table = (4321, 15_679, 3987, 16_013)
+    table = (4321, 15_679, 3987, 15_013)
     text = printed_effect("OR", table, 6)
-    assert tables.tables_from_interval("OR", *text, 20_000, 20_000) == (table,)
+    assert tables.tables_from_interval("OR", *text, 20_000, 19_000) == (table,)
 
 
 def test_two_tables_of_one_interval_are_told_apart_by_all_events():
     # Di Pietrantonj (2006): odds ratio and standard error have two solutions; exchanging events
     # and non-events of both groups, with the groups, keeps both
-    numbers = dict(zip(("rri", "rr_lowi", "rr_highi"), (2.0, 0.75, 5.36), strict=True))
-    numbers |= {"n1i": 50, "n2i": 50}
     text = printed_effect("OR", (10, 40, 5, 45), 2)
     found = tables.tables_from_interval("OR", *text, 50, 50)
     assert (10, 40, 5, 45) in found
@@ -682,6 +691,14 @@ def test_an_interval_far_from_its_mean_is_noted():
     assert len(notes) == 1
 
 
+def test_the_level_of_intervals_is_used_in_every_group():
+    numbers = {"m1i": 3, "mci_low1i": 1, "mci_high1i": 5, "n1i": 12, "ci_level": 0.9}
+    numbers |= {"m2i": 3, "sd2i": 1, "n2i": 12}
+    values, _ = complete(numbers, [("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")])
+    # 1.795885 is the upper 5% point of t with 11 degrees of freedom
+    assert values["sd1i"] == pytest.approx(math.sqrt(12) * 2 / 1.7958848187036696, rel=1e-12)
+
+
 def test_what_depends_on_the_scale_or_the_outcome_is_derived_on_request_only():
     numbers = {"estimate": 2.0, "ci_low": 1.0, "ci_high": 4.0, "pval": 0.05}
     assert complete(numbers, [("yi", "sei")]) == (numbers, ())
@@ -711,7 +728,11 @@ def test_what_depends_on_the_scale_or_the_outcome_is_derived_on_request_only():
         ({"mi": 1, "msei": math.inf, "ni": 30}, "expected a finite number"),
         ({"mi": 1, "mci_lowi": 0, "mci_highi": 2, "ni": 1}, "one person"),
         ({"mi": 1, "mci_lowi": 0, "mci_highi": 2, "ni": 9, "ci_level": 95}, "ci_level is 95"),
-        ({"mi": 1, "mci_lowi": 2, "mci_highi": 2, "ni": 9}, "spread would be 0"),
+        ({"mi": 2, "mci_lowi": 2, "mci_highi": 2, "ni": 9}, "spread would be 0"),
+        (
+            {"mi": 1, "mci_lowi": 2, "mci_highi": 3, "ni": 9},
+            "mci_lowi is 2, expected at most mi",
+        ),
     ],
 )
 def test_impossible_and_useless_numbers_are_refused_in_words(numbers, said):
@@ -792,7 +813,7 @@ def test_normal_theory_follows_shift_and_scale(values, n, kept, scale):
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(values=ordered, n=groups_of, kept=shapes, scale=st.sampled_from([1e-9, 1e3, 1e9]))
 def test_no_method_minds_the_unit_of_the_outcome(values, n, kept, scale):
     plain = summary_from(values, n, kept)
@@ -816,14 +837,14 @@ hostile = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.sampled_from([*FIELDS, "ni", "n1i", "n2i", "ai", "ci", "ci_level", "estimate"]),
         hostile,
         max_size=9,
     ),
-    st.sampled_from([key for key in methods("summary")]),
+    st.sampled_from(methods("summary")),
 )
 def test_hostile_numbers_never_raise_and_give_finite_numbers_or_a_reason(numbers, method):
     for wanted in (
@@ -834,20 +855,20 @@ def test_hostile_numbers_never_raise_and_give_finite_numbers_or_a_reason(numbers
         [("m1i", "sd1i", "n1i", "m2i", "sd2i", "n2i")],
     ):
         values, notes = complete(numbers, wanted, chosen={"summary": method})
-        new = values.keys() - numbers.keys()
+        missing = {field for field in values if math.isnan(numbers.get(field, math.nan))}
+        new = missing - {field for field in numbers if math.isnan(values[field])}
         for field in new:
             assert math.isfinite(values[field])
             assert any(note.startswith(f"derived: {field} from") for note in notes)
-        assert all(
-            values[field] is numbers[field] for field in numbers if field not in new or 1
-        )
+        known = {field for field, value in numbers.items() if not math.isnan(value)}
+        assert all(values[field] == numbers[field] for field in known)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.lists(hostile, min_size=5, max_size=5).map(lambda values: sorted(values, key=str)),
     st.integers(1, 10**7),
-    st.sampled_from([key for key in methods("summary")]),
+    st.sampled_from(methods("summary")),
 )
 def test_hostile_summaries_never_raise(values, n, method):
     numbers = dict(zip(("mini", "q1i", "medi", "q3i", "maxi"), values, strict=True))

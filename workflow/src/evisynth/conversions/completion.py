@@ -70,10 +70,12 @@ _STUDY = {
 def named(field: str, group: int) -> str:
     """A one-group field's name in group 1 or 2; group 0 is the only group.
 
+    The level of intervals is that of all of a study's intervals.
+
     >>> named("sdi", 1), named("q1i", 2), named("xi", 2), named("sdi", 0)
     ('sd1i', 'q12i', 'ci', 'sdi')
     """
-    if group == 0:
+    if group == 0 or field == "ci_level":
         return field
     return EVENTS[group] if field == "xi" else f"{field[:-1]}{group}i"
 
@@ -91,7 +93,7 @@ FIELDS: dict[str, str] = {
 
 _ORDERED = (
     ("mini", "q1i", "medi", "q3i", "maxi"),
-    ("mci_lowi", "mci_highi"),
+    ("mci_lowi", "mi", "mci_highi"),
 )
 _NOT_NEGATIVE = frozenset({"iqri", "sd_ai", "sd_bi", "sd_prei", "sd_posti"})
 _POSITIVE = frozenset({"msei"})
@@ -315,7 +317,7 @@ def _all_fields(attempt: _Attempt) -> set[str]:
     """One-group names of all that a conversion may look at."""
     conversion = attempt.conversion
     used = {field for needs in conversion.needs for field in needs}
-    return used | set(conversion.gives) | {"mdi", "eventsi", "ci_level"}
+    return used | set(conversion.gives) | {"mi", "mdi", "eventsi", "ci_level"}
 
 
 def _attempts(given: Numbers, chosen: Mapping[str, str]) -> Iterator[_Attempt]:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _TINY = 1e-300
+LARGEST_EXPONENT = 700.0  # exp overflows soon after
 _EPS = 1e-17
 _MOST_STEPS = 100_000
 # From here on five terms of Stirling's series are exact to double precision.
@@ -185,7 +186,7 @@ def gamma_log_quantile(p: float, shape: float) -> float:
     """Logarithm of the quantile of the gamma distribution with scale 1."""
 
     def surplus(log_x: float) -> tuple[float, float]:
-        x = math.exp(log_x)
+        x = math.exp(min(log_x, LARGEST_EXPONENT))
         lower, upper = gamma_tails(shape, x)
         density = _gamma_density_factor(shape, x)
         if p < 0.5:

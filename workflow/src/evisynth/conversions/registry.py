@@ -20,6 +20,8 @@ Texts = Mapping[str, str]
 Derive = Callable[[Numbers, Texts], Derived]
 
 DEFAULT_LEVEL = 0.95
+# Of a summary's largest to its smallest positive value; beyond it a unit must be wrong.
+WIDEST = 1e12
 HANDBOOK = "Cochrane Handbook"
 HANDBOOK_FULL = (
     "Higgins et al., Cochrane Handbook for Systematic Reviews of Interventions, "
@@ -79,14 +81,14 @@ def _derived(source: str, notes: tuple[str, ...] = (), **values: float) -> Deriv
     """Numbers of one source; a refusal if one of them is not finite."""
     bad = [field for field, value in values.items() if not math.isfinite(value)]
     if bad:
-        return refused(*notes, f"the formula gives no finite {', '.join(bad)}")
+        return refused(f"the formula gives no finite {', '.join(bad)}", *notes)
     return Derived(values, dict.fromkeys(values, source), notes)
 
 
 def _positive_spread(source: str, notes: tuple[str, ...] = (), **values: float) -> Derived:
     """The same for standard deviations and errors; a refusal if one is not above 0."""
     if any(value <= 0 for field, value in values.items() if field.startswith(("sd", "se"))):
-        return refused(*notes, "the spread would be 0, and the study's weight infinite")
+        return refused("the spread would be 0, and the study's weight infinite", *notes)
     return _derived(source, notes, **values)
 
 
@@ -207,6 +209,14 @@ def _unfit(summary: Summary) -> str:
     return ""
 
 
+def _too_wide(summary: Summary) -> str:
+    """Why no skewed distribution can be fitted, or nothing."""
+    positive = [value for value in summary.values if value > 0]
+    if positive and positive[-1] > WIDEST * positive[0]:
+        return f"the values span more than {WIDEST:g} times"
+    return ""
+
+
 def _skewed(summary: Summary) -> str:
     """That the skewness test rejects, in words; nothing otherwise or without a median."""
     if math.isnan(summary.median):
@@ -249,6 +259,8 @@ def _luo_wan_shi(*, tested: bool) -> Derive:
         if not math.isnan(summary.median):
             values["mi"], sources["mi"] = summaries.mean_luo(summary), summaries.LUO
         notes = (f"{skewed}, but treated as normal",) if skewed else ()
+        if not all(map(math.isfinite, values.values())) or sd <= 0:
+            return refused("the values are too large or too small to compute with")
         return Derived(values, sources, notes)
 
     return derive
@@ -256,7 +268,7 @@ def _luo_wan_shi(*, tested: bool) -> Derive:
 
 def _lognormal(numbers: Numbers, texts: Texts) -> Derived:
     summary = _summary(numbers)
-    if unfit := _unfit(summary):
+    if unfit := _unfit(summary) or _too_wide(summary):
         return refused(unfit)
     if summary.values[0] <= 0:
         return refused(f"{summary.values[0]:.15g} has no logarithm")
@@ -268,8 +280,10 @@ def _lognormal(numbers: Numbers, texts: Texts) -> Derived:
 
 def _quantile_estimation(numbers: Numbers, texts: Texts) -> Derived:
     summary = _summary(numbers)
-    if unfit := _unfit(summary):
+    if unfit := _unfit(summary) or _too_wide(summary):
         return refused(unfit)
+    if summary.values[0] >= 0 and summary.median == 0:
+        return refused("the median is 0, as in none of the distributions of positive values")
     best = summaries.quantile_estimates(summary)[0]
     source = f"{summaries.MCGRATH}, quantile estimation, {best.name} distribution"
     return _positive_spread(source, mi=best.mean, sdi=best.sd)
@@ -277,7 +291,7 @@ def _quantile_estimation(numbers: Numbers, texts: Texts) -> Derived:
 
 def _box_cox(numbers: Numbers, texts: Texts) -> Derived:
     summary = _summary(numbers)
-    if unfit := _unfit(summary):
+    if unfit := _unfit(summary) or _too_wide(summary):
         return refused(unfit)
     if summary.values[0] <= 0:
         return refused(f"{summary.values[0]:.15g} has no Box-Cox transformation")

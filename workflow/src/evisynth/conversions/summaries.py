@@ -166,8 +166,8 @@ def mean_sd_lognormal(summary: Summary) -> tuple[float, float]:
     Location and scale of the logarithms by the normal theory formulas, then the paper's
     bias-corrected back-transformation. doi:10.4310/SII.2020.v13.n4.a9
     """
-    n = summary.n
-    logs = summary.mapped(math.log)
+    n, unit = summary.n, summary.median
+    logs = summary.mapped(lambda value: math.log(value / unit))
     location = mean_luo(logs)
     rough, _ = sd_normal(logs)
     squared_log = math.log(n) ** 2
@@ -188,7 +188,7 @@ def mean_sd_lognormal(summary: Summary) -> tuple[float, float]:
     square = math.exp(2 * location + 2 * s2) / (1 + 4 * first * s2 / n + 16 * second * s4 / n)
     mean_square = math.exp(2 * location + s2) / (1 + 4 * first * s2 / n + 4 * second * s4 / n)
     variance = square - mean_square
-    return mean, math.sqrt(variance) if variance >= 0 else math.nan
+    return mean * unit, math.sqrt(variance) * unit if variance >= 0 else math.nan
 
 
 # ---------------------------------------------------------------- Box-Cox method
@@ -348,6 +348,7 @@ CELLS = 16
 MOST_SEARCHES = 6
 # Above this shape a gamma distribution cannot be told from a normal one.
 LARGEST_SHAPE = 1e4
+SMALLEST_SIZE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +377,7 @@ def _scaled(
     Residuals are in units of the largest value of the summary.
     """
     logs = [log_quantile(p, math.exp(log_shape)) for p in probabilities(summary)]
-    basis = [math.exp(value - logs[-1]) for value in logs]
+    basis = [math.exp(min(value - logs[-1], 0.0)) for value in logs]
     unit = summary.values[-1]
     values = [value / unit for value in summary.values]
     scale = math.fsum(q * g for q, g in zip(values, basis, strict=True)) / math.fsum(
@@ -464,7 +465,9 @@ def fit_beta(summary: Summary, mean: float, sd: float) -> Fitted:
     """Beta distribution, for values between 0 and 1, near a first guess of mean and sd.
 
     Least squares by Gauss and Newton's steps in the logit of the mean and the logarithm of
-    a + b, each halved until the misfit falls.
+    a + b, each halved until the misfit falls. The misfit is infinite if that does not end at a
+    stationary point, or a + b is beyond 0.01 to 10,000: there the beta distribution is two
+    points, or no other than the gamma distribution.
     """
     values = summary.values
     given = probabilities(summary)
@@ -479,6 +482,8 @@ def fit_beta(summary: Summary, mean: float, sd: float) -> Fitted:
         ]
 
     def misfit_of(logit: float, log_size: float) -> float:
+        if not (abs(logit) < 15 and SMALLEST_SIZE < math.exp(log_size) < LARGEST_SHAPE):
+            return math.inf
         return math.fsum(r * r for r in residuals(logit, log_size))
 
     centre = min(max(mean, 0.01), 0.99)
@@ -490,8 +495,11 @@ def fit_beta(summary: Summary, mean: float, sd: float) -> Fitted:
     ]
     at = min(starts, key=lambda start: misfit_of(*start))
     misfit = misfit_of(*at)
+    if math.isinf(misfit):
+        return Fitted("beta", math.nan, math.nan, math.inf)
     h = DIFFERENCE
-    for _ in range(100):
+    stationary = False
+    for _ in range(40):
         r = residuals(*at)
         slopes = [
             [
@@ -511,17 +519,25 @@ def fit_beta(summary: Summary, mean: float, sd: float) -> Fitted:
             for i, j in ((0, 0), (0, 1), (1, 1))
         )
         ar, br = (math.fsum(u * v for u, v in zip(row, r, strict=True)) for row in slopes)
+        # Residuals at right angles to both slopes, or none: nothing can be gained.
+        stationary = misfit < 1e-24 or max(abs(ar) / aa**0.5, abs(br) / bb**0.5) < (
+            1e-8 * misfit**0.5
+        )
         determinant = aa * bb - ab * ab
+        if determinant <= 0:
+            break
         step = ((ab * br - bb * ar) / determinant, (ab * ar - aa * br) / determinant)
         factor = min(1.0, 2.0 / max(abs(step[0]), abs(step[1]), 1e-300))
         new = (at[0] + factor * step[0], at[1] + factor * step[1])
-        while misfit_of(*new) > misfit and factor > 1e-9:
+        while misfit_of(*new) > misfit and factor > 1e-6:
             factor /= 2
             new = (at[0] + factor * step[0], at[1] + factor * step[1])
         moved = max(abs(new[0] - at[0]), abs(new[1] - at[1]))
-        if factor <= 1e-9 or moved < 1e-13:
+        if factor <= 1e-6 or moved < 1e-13:
             break
         at, misfit = new, misfit_of(*new)
+    if not stationary:
+        return Fitted("beta", math.nan, math.nan, math.inf)
     centre, size = 1 / (1 + math.exp(-at[0])), math.exp(at[1])
     return Fitted("beta", centre, math.sqrt(centre * (1 - centre) / (size + 1)), misfit)
 
