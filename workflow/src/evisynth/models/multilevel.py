@@ -1064,8 +1064,8 @@ def _optimum(problem: _Problem) -> tuple[Floats, tuple[bool, ...], tuple[str, ..
     notes = []
     if not best.converged:
         notes.append(
-            "the search for the maximum of the likelihood did not converge: a step still promises "
-            f"{best.left:.2g} (variances too far apart lose the digits that it needs)"
+            "the search for the maximum of the likelihood did not converge: a step still "
+            f"promises {best.left:.2g} (variances too far apart lose the digits that it needs)"
         )
     lower = [top for top in tops if top.converged and top.value < best.value - 1e-6]
     if lower:
