@@ -179,7 +179,7 @@ def test_vanhouwelingen2002_bivariate_model_of_the_arms():
     # control sorts before vaccine
     assert [round(c.estimate, 3) for c in fitted.components] == [2.407, 1.431, 0.947]
     # metafor 3.8-1 with optim's BFGS at reltol 1e-15
-    close(fitted.log_likelihood, -33.087934155720, 1e-12)
+    close(fitted.log_likelihood, -33.087934155720, 1e-11)
 
 
 def ishak():

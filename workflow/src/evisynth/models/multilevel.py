@@ -594,12 +594,18 @@ class _Top:
     Attributes
     ----------
     u : free parameters.
-    converged : whether the gradient is zero to rounding and the Hessian not positive.
+    left : gain in log-likelihood that another Newton step still promises; unlike the gradient
+        it has no unit.
     """
 
     u: Floats
     value: float
-    converged: bool
+    left: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing is left that rounding would not hide."""
+        return self.left <= 1e-9 * (1 + abs(self.value))
 
 
 def _step(slope: _Slope, free: Indices, radius: float) -> tuple[Floats, float]:
@@ -662,8 +668,7 @@ def _polish(problem: _Problem, u: Floats, slope: _Slope, free: Indices) -> _Top:
         ):
             break
         u, slope = u + step, following
-    flat = np.abs(slope.gradient[free]).max(initial=0) < 1e-6 * (1 + abs(slope.value))
-    return _Top(u, slope.value, bool(flat))
+    return _Top(u, slope.value, _step(slope, free, 1.0)[1] if free.size else 0.0)
 
 
 def _scan(problem: _Problem) -> list[Floats]:
@@ -1058,7 +1063,10 @@ def _optimum(problem: _Problem) -> tuple[Floats, tuple[bool, ...], tuple[str, ..
     u, edges = _snap(problem, best)
     notes = []
     if not best.converged:
-        notes.append("the search for the maximum of the likelihood did not converge")
+        notes.append(
+            "the search for the maximum of the likelihood did not converge: a step still "
+            f"promises {best.left:.2g} (variances too far apart lose the digits that it needs)"
+        )
     lower = [top for top in tops if top.converged and top.value < best.value - 1e-6]
     if lower:
         notes.append(
