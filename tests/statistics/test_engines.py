@@ -10,7 +10,8 @@ from support.references import F1, F2, F7, F8, analyses, effects_of, generic, ro
 from evisynth import engines
 from evisynth.engines import compare
 from evisynth.measures import compute_effects
-from evisynth.pooling import ModelSpec, pool
+from evisynth.pooling import pool
+from evisynth.specification import ModelSpec
 from evisynth.tau2 import PLAIN
 
 BOTH = [

@@ -365,7 +365,7 @@ def test_two_studies_have_a_closed_form(kind):
 
 
 def test_higgins_thompson_2002():
-    """Q = 8 on 10 df, Q = 30 on 10 df, Q on 1 df; eqs 25 and 26 by hand."""
+    """Q = 8 on 10 df, Q = 30 on 10 df, Q on 1 df: the formulas by hand."""
     low, high = higgins_thompson_h2(30, 10, 0.95)
     se = (math.log(30) - math.log(10)) / (2 * (math.sqrt(60) - math.sqrt(19)))
     assert math.isclose(low, 3 * math.exp(-2 * 1.959963984540054 * se), rel_tol=1e-14)

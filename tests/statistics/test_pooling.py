@@ -24,8 +24,10 @@ from support.references import (
 from evisynth import menus
 from evisynth.inference import quantile, two_sided_p
 from evisynth.measures import MEASURES, compute_effects
-from evisynth.pooling import PREDICTION, ModelSpec, display, pool
+from evisynth.inverse_variance import PREDICTION
+from evisynth.pooling import display, pool
 from evisynth.records import Estimate, RawRow
+from evisynth.specification import ModelSpec
 from evisynth.tau2 import DEFAULT_TAU2, log_likelihood
 
 mpmath.mp.dps = 40

@@ -11,7 +11,8 @@ from support.references import F1, F2, F7, F8, rows, table
 
 from evisynth import linear, menus
 from evisynth.measures import compute_effects
-from evisynth.pooling import ModelSpec, pool
+from evisynth.pooling import pool
+from evisynth.specification import ModelSpec
 from evisynth.tau2 import (
     DEFAULT_TAU2,
     PLAIN,

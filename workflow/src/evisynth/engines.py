@@ -10,7 +10,7 @@ sampling variance for tau2 and its interval, the standard error for everything a
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -169,6 +169,8 @@ def _pymare_means(engine: _Engine, fit: Fit) -> Iterator[EngineRow]:
     """Every row of the fit by weighted least squares at our tau2."""
     design = np.ones((engine.yi.size, 1))
     for ours in fit.estimates:
+        if ours.test not in CORRECTIONS or ours.method in OTHERS:
+            continue
         estimator = WeightedLeastSquares(
             tau2=0.0 if ours.model == "common" else ours.tau2,
             small_sample_correction=CORRECTIONS[ours.test],
@@ -341,7 +343,7 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
     program, which the note then names. Variances of a size that no engine can square give one
     row each that says so. Raises what `pool` raises, and what the programs raise.
     """
-    fit = pool(effects, model)
+    fit = pool(effects, replace(model, family="IV"))
     rows: list[EngineRow] = []
     if {"xi", "ni"} <= effects.raw.keys():
         rows += _exact_intervals(effects, model.level)

@@ -63,17 +63,17 @@ def i_squared(tau2: float, typical: float) -> float:
 
 
 def h2_of_q(q: float, df: int) -> float:
-    """H2 by Q over its degrees of freedom, at least 1 (Higgins & Thompson 2002, eq. 6)."""
+    """H2 by Q over its degrees of freedom, at least 1 (Higgins & Thompson 2002)."""
     return max(1.0, q / df)
 
 
 def i2_of_q(q: float, df: int) -> float:
-    """I2 in per cent by Q: max(0, (Q - df) / Q) (Higgins & Thompson 2002, eq. 10)."""
+    """I2 in per cent by Q: max(0, (Q - df) / Q) (Higgins & Thompson 2002)."""
     return 100 * max(0.0, (q - df) / q) if q > 0 else 0.0
 
 
 def higgins_thompson_h2(q: float, df: int, level: float) -> tuple[float, float]:
-    """Interval of the H2 of `h2_of_q`, cut at 1 (Higgins & Thompson 2002, eqs 25 and 26).
+    """Interval of the H2 of `h2_of_q`, cut at 1 (Higgins & Thompson 2002, appendix).
 
     With k = df + 1. Normal in log H; nan for df = 1, where Q <= k has no standard error.
     """
@@ -281,8 +281,7 @@ def tau2_intervals(
     ----------
     level : as a fraction.
     kinds : keys of `INTERVALS`. QP: Q-profile. PL-REML, PL-ML: profile likelihood. BJ, J, J1:
-        generalised Q with the weights 1/vi (Biggerstaff & Jackson 2008,
-        doi:10.1002/sim.3446), 1/sei (recommended by Jackson 2013) and 1. BT: Biggerstaff &
+        generalised Q with the weights 1/vi (Biggerstaff & Jackson 2008), 1/sei (recommended by Jackson 2013) and 1. BT: Biggerstaff &
         Tweedie. SJ: Sidik & Jonkman. WALD-REML, WALD-ML.
 
     The ends are exact roots without upper limit. A lower end is 0 where 0 is compatible. Where

@@ -10,7 +10,7 @@ and the other studies N enter by their distance from that fit,
 with all elements of M small, so that the weighted residuals are -G M'u in the basis and
 u - M G M'u elsewhere, u = W_N^(1/2) d, and one minus the hat values are the diagonals of
 G M'M and 1 - M G M'. (The idea is that of row-wise stable weighted least squares: Powell &
-Reid 1969; Cox & Higham 1998, doi:10.1137/S0895479896300159.)
+Reid 1969; Cox & Higham 1998.)
 
 Functions that take `Problem` and `tau2` are in the unit of the caller and the order of his
 studies; `Weighted` and what takes `scaled` are in the order and the unit of the problem.

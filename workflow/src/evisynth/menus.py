@@ -54,7 +54,7 @@ TAU2: dict[str, str] = {
     "PM": "Paule & Mandel (1982)",
     "ML": "maximum likelihood",
     "REML": "restricted maximum likelihood",
-    "HS": "Hunter & Schmidt (2004)",
+    "HS": "Hunter & Schmidt (1990)",
     "HSk": "Hunter & Schmidt with the small-sample factor of Brannick et al. (2019)",
     "SJ": "Sidik & Jonkman (2005)",
     "EB": "empirical Bayes (Morris 1983); the same equation as Paule & Mandel's",

@@ -452,17 +452,17 @@ def _check_model(analysis: Analysis, wrong: Callable[[str, str, str, str], None]
             for key, name in (("inner", asked.inner), ("shared_arm", asked.shared_arm))
             if name
         ]
-    for key, entry in analysis.regressions.items():
+    for key, regression in analysis.regressions.items():
         where = f"regressions.{key}"
         named += [
             (f"{where}.formula", name)
-            for name in NAME.findall(entry.formula)
+            for name in NAME.findall(regression.formula)
             if name not in FUNCTIONS
         ]
-        named += [(f"{where}.reference", name) for name in entry.reference]
+        named += [(f"{where}.reference", name) for name in regression.reference]
         named += [
             (f"{where}.predict[{i}]", name)
-            for i, values in enumerate(entry.predict, 1)
+            for i, values in enumerate(regression.predict, 1)
             for name in values
         ]
     for where, name in dict.fromkeys(named):

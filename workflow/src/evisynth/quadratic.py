@@ -2,7 +2,7 @@
 
 Q is a weighted sum of k - p chi-squared variables with 1 degree of freedom. Its tails are
 integrals of its moment generating function, det(1 - 2 z P S)^(-1/2), S = diag(variances), along
-a path through the saddle point (Daniels 1954; Rice 1980, doi:10.1137/0901031), where the
+a path through the saddle point (Daniels 1954; Rice 1980), where the
 trapezoidal rule converges exponentially: to twelve digits of the smaller tail. The determinant
 needs no eigenvalues, so that time and memory are proportional to k: with W^(1/2) X = [1; M]
 (see `linear`) and a = weight times variance, it is

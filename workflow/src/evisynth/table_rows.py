@@ -187,7 +187,8 @@ def _table_row(
     }
     wrong = check_numbers(analysis.measure, numbers)
     wrong += [entry for entry in conversions.check_numbers(numbers) if entry not in wrong]
-    wanted, notes = INPUTS[analysis.measure].alternatives, ()
+    wanted = INPUTS[analysis.measure].alternatives
+    notes: tuple[str, ...] = ()
     if not wrong:
         numbers, notes = conversions.complete(
             numbers, wanted, chosen=_chosen(analysis), printed=printed

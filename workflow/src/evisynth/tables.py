@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 import numpy as np
 
+from evisynth.measures import Measure
 from evisynth.records import (
     Beyond,
     Component,
@@ -228,15 +229,8 @@ def components_csv(analysis: str, fit: Fit) -> str:
 SHRUNK = "analysis study label method estimate se low high scale".split()
 
 
-def shrunk_csv(
-    analysis: str, effects: EffectSizes, fit: Fit, back: Callable[[float], float]
-) -> str:
-    """blups.csv: a row per study, method and scale.
-
-    Parameters
-    ----------
-    back : from the analysis to the display scale.
-    """
+def shrunk_csv(analysis: str, effects: EffectSizes, fit: Fit, measure: Measure) -> str:
+    """blups.csv: a row per study, method and scale."""
     rows: list[dict[str, Cell]] = []
     for entry in fit.shrunk:
         common: dict[str, Cell] = {
@@ -245,10 +239,11 @@ def shrunk_csv(
             "label": effects.label[entry.row],
             "method": entry.method,
         }
-        ends = {"estimate": entry.estimate, "low": entry.low, "high": entry.high}
-        rows.append({**common, **ends, "se": entry.se, "scale": "analysis"})
-        shown = {name: back(value) for name, value in ends.items()}
-        rows.append({**common, **shown, "scale": "display"})
+        on_analysis = {"estimate": entry.estimate, "low": entry.low, "high": entry.high}
+        rows.append({**common, **on_analysis, "se": entry.se, "scale": "analysis"})
+        low, high = measure.shown(entry.low, entry.high)
+        on_display = {"estimate": measure.back(entry.estimate), "low": low, "high": high}
+        rows.append({**common, **on_display, "scale": "display"})
     return to_csv(SHRUNK, rows)
 
 

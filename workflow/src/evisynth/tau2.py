@@ -121,7 +121,7 @@ def hedges(data: Problem) -> Tau2:
 
 
 def hunter_schmidt(data: Problem) -> Tau2:
-    """Hunter & Schmidt (2004) as in Viechtbauer (2005, doi:10.3102/10769986030003261)."""
+    """Hunter & Schmidt (1990) as in Viechtbauer (2005, doi:10.3102/10769986030003261)."""
     fit = at(data, 0.0)
     whole = total(fit.wi)
     return _moments(data, fit, (fit.q - data.k) / whole, whole, ())
@@ -130,7 +130,7 @@ def hunter_schmidt(data: Problem) -> Tau2:
 def hunter_schmidt_k(data: Problem) -> Tau2:
     """Hunter & Schmidt with the factor k / (k - p) of Brannick et al. (2019).
 
-    doi:10.1002/jrsm.1361.
+    doi:10.1177/1094428117741966.
     """
     fit = at(data, 0.0)
     whole, share = total(fit.wi), data.k / (data.k - data.p)

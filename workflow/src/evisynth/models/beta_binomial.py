@@ -11,7 +11,7 @@ from scipy.special import betaln, expit
 from evisynth.inference import wald
 from evisynth.models.tables import ChiSquare, chi_square, tables
 from evisynth.records import Estimate, Floats
-from evisynth.tau2 import total
+from evisynth.linear import total
 
 NAN = math.nan
 NO_TEST = ChiSquare(NAN, 0, NAN)

@@ -27,7 +27,7 @@ from evisynth.models.tables import (
     tables,
 )
 from evisynth.records import Estimate, Floats
-from evisynth.tau2 import total
+from evisynth.linear import total
 
 NAN = math.nan
 NO_TEST = ChiSquare(NAN, 0, NAN)

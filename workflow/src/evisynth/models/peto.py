@@ -20,7 +20,7 @@ from evisynth.models.tables import (
     tables,
 )
 from evisynth.records import Estimate, Floats
-from evisynth.tau2 import total
+from evisynth.linear import total
 
 NAN = math.nan
 # Beyond these a note says that the method may be biased. The Cochrane Handbook (10.4.2,

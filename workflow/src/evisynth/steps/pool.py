@@ -63,13 +63,13 @@ def write_pooled(effects: str, settings: Mapping[str, Any], output: Mapping[str,
     """Write the tables of one analysis and fit.json."""
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
     fit = fit_analysis(sizes, settings)
-    name, back = settings["analysis"], measure_of(sizes).back
+    name = settings["analysis"]
     on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
     write_text(output["effects"], effects_csv(sizes, fit.weights))
     write_text(output["pooled"], pooled_csv(name, fit, on_display))
     write_text(output["heterogeneity"], heterogeneity_csv(name, fit))
     write_text(output["tau2_intervals"], tau2_intervals_csv(name, fit))
     write_text(output["components"], components_csv(name, fit))
-    write_text(output["blups"], shrunk_csv(name, sizes, fit, back))
+    write_text(output["blups"], shrunk_csv(name, sizes, fit, measure_of(sizes)))
     write_text(output["beyond"], beyond_csv(name, fit))
     write_text(output["fit"], fit_to_json(fit, analysis=name, settings=dict(settings)))
