@@ -149,7 +149,7 @@ CASES = {
         SCHOOLS,
         half_cauchy(25),
         lambda t: 2 / mpmath.pi / 25 / (1 + (t / 25) ** 2),
-        [0, 2, 5, 10, 20, 40, 100, 1000, 1e5, 1e8],
+        [0, 2, 5, 10, 20, 40, 100, 300, 1000, 1e4, 1e5, 1e8],
         (0.0, 50.0),
     ),
     "F1": (F1, half_normal(0.5), mp_half_normal(0.5), [0, 0.2, 0.5, 1, 2, 5], None),
@@ -178,16 +178,16 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_posteriors_equal_those_of_mpmath_to_10_digits(case):
+def test_posteriors_equal_those_of_mpmath_to_9_digits(case):
     (yi, vi), prior, density, edges, mu = CASES[case]
     given_mu = {} if mu is None else {"mu_mean": mu[0], "mu_sd": mu[1]}
     fit = bayes(yi, vi, prior, level=0.9, **given_mu)
     exact = Exact(yi, vi, density, edges, **given_mu)
     close(fit.log_marginal, float(mpmath.log(exact.mass)), 1e-11, 1e-11)
     for summary, below in ((fit.mu, exact.mu_below), (fit.new, exact.new_below)):
-        close(float(below(summary.median)), 0.5, 1e-10)
-        close(float(below(summary.tail_low)), 0.05, 1e-10)
-        close(float(below(summary.high) - below(summary.low)), 0.9, 1e-10)
+        close(float(below(summary.median)), 0.5, 1e-9)
+        close(float(below(summary.tail_low)), 0.05, 1e-9)
+        close(float(below(summary.high) - below(summary.low)), 0.9, 1e-9)
     mean = exact.over(lambda t: exact.given(t)[1])
     square = exact.over(lambda t: exact.given(t)[2] + (exact.given(t)[1] - mean) ** 2)
     close((fit.mu.mean, fit.mu.sd), (float(mean), float(mpmath.sqrt(square))), 1e-9)

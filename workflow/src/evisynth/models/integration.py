@@ -12,6 +12,8 @@ from evisynth.records import Floats
 NODES, WEIGHTS = leggauss(20)
 # Halvings of a panel before it is taken as it is: its width is then at rounding error.
 DEEPEST = 50
+# Panels halved at once: that many do not agree only where rounding errors keep them from it.
+MOST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ def adaptive(
         halves = (half_weights * half_values).sum(axis=1).reshape(2, -1).sum(axis=0)
         total = settled + float(halves.sum())
         poor = np.abs(halves - whole) > tolerance * total / 4
+        poor &= np.count_nonzero(poor) <= MOST
         fine = ~poor
         done.append((low[fine], high[fine], points[fine], weights[fine], values[fine]))
         settled += float(whole[fine].sum())

@@ -109,40 +109,60 @@ def _contour(share: Floats, wi: Floats, q: float, tau2: Floats) -> tuple[Floats,
     return np.where(upper, tail, 1 + tail), density
 
 
+def _mixed(share: Floats, scale: Floats, s: Floats) -> tuple[Floats, Floats]:
+    """B = (1 - 2 s D_0) sum p / (1 - 2 s D), and 1 / (1 - 2 s D) for all but D_0, real `s`.
+
+    D_0, that of the most precise study, is the largest; B has no pole where 1 = 2 s D_0.
+    """
+    inverse = 1 / (1 - 2 * s[:, np.newaxis] * scale[:, 1:])
+    mixed: Floats = share[0] + (inverse @ share[1:]) * (1 - 2 * s * scale[:, 0])
+    return mixed, inverse
+
+
 def _slope(share: Floats, scale: Floats, s: Floats) -> Floats:
     """First derivative of K at real `s` (m,)."""
-    inverse = 1 / (1 - 2 * s[:, np.newaxis] * scale)
-    a = scale * inverse
-    mixed = share * inverse
-    slope: Floats = a.sum(axis=1) - (mixed * a).sum(axis=1) / mixed.sum(axis=1)
+    mixed, inverse = _mixed(share, scale, s)
+    below = scale[:, 1:] - scale[:, :1]
+    slope: Floats = (scale[:, 1:] * inverse).sum(axis=1) - (
+        (below * inverse**2) @ share[1:] / mixed
+    )
     return slope
 
 
 def _curvature(share: Floats, scale: Floats, s: Floats) -> tuple[Floats, Floats]:
     """Second and third derivative of K at real `s` (m,)."""
-    inverse = 1 / (1 - 2 * s[:, np.newaxis] * scale)
-    a = scale * inverse
-    mixed = share * inverse
-    mixed /= mixed.sum(axis=1, keepdims=True)
-    first, second, third = (
-        factor * (mixed * a**power).sum(axis=1)
-        for power, factor in ((1, 2.0), (2, 8.0), (3, 48.0))
-    )
+    mixed, inverse = _mixed(share, scale, s)
+    a = scale[:, 1:] * inverse
+    terms = (scale[:, 1:] - scale[:, :1]) * inverse**2
+    first = 2 * (terms @ share[1:]) / mixed
+    second = 8 * ((terms * a) @ share[1:]) / mixed
+    third = 48 * ((terms * a**2) @ share[1:]) / mixed
     return (
         2 * (a**2).sum(axis=1) - (second - first**2) / 2,
         8 * (a**3).sum(axis=1) - (third - 3 * first * second + 2 * first**3) / 2,
     )
 
 
+def _branch(share: Floats, scale: Floats) -> Floats:
+    """Slightly less than the first branch point of K: B changes sign there, (m,)."""
+    low, high = 0.5 / scale[:, 0], 0.5 / scale[:, 1]
+    for _ in range(12):
+        middle = (low + high) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):  # middle = high where D_0 = D_1
+            before = _mixed(share, scale, middle)[0] > 0
+        low, high = np.where(before, middle, low), np.where(before, high, middle)
+    return low
+
+
 def _saddle(share: Floats, scale: Floats, q: float, upper: NDArray[np.bool_]) -> Floats:
     """Roughly the saddle of K(s) - s q - log |s|: above 0 where `upper`, else below.
 
-    Above 0 the search ends shortly before 1 / (2 max D), beyond which the terms of K exist but
-    cancel; below 0 at -(k + 2) / (2 q), since K' is below k / (2 |s|). Any point on the right
-    side of 0 gives the right integral, the saddle gives it with fewest points.
+    Below 0 the search begins at -(k + 2) / (2 q), since K' is below k / (2 |s|). Any point on
+    the right side of 0 and before the branch point gives the right integral, the saddle gives
+    it with fewest points.
     """
     low = np.where(upper, 0.0, -(share.size + 2) / (2 * q))
-    high = np.where(upper, 0.49 / scale.max(axis=1), 0.0)
+    high = np.where(upper, 0.999 * _branch(share, scale), 0.0)
     for _ in range(16):
         middle = (low + high) / 2
         rising = _slope(share, scale, middle) - q - 1 / middle > 0
@@ -154,10 +174,11 @@ def _integrand(
     share: Floats, wi: Floats, scale: Floats, q: float, s: Complex
 ) -> tuple[Complex, Complex]:
     """exp(K(s) - s q), and dK/dtau2 / s, for complex `s` (n, m)."""
-    inverse = 1 / (1 - 2 * s[..., np.newaxis] * scale)
-    mixed = inverse @ share
+    inverse = 1 / (1 - 2 * s[..., np.newaxis] * scale[:, 1:])
+    mixed = share[0] + (inverse @ share[1:]) * (1 - 2 * s * scale[:, 0])
     k = (np.log(inverse).sum(axis=-1) - np.log(mixed)) / 2
-    slope = inverse @ wi - (inverse**2) @ (share * wi) / mixed
+    slope = inverse @ wi[1:]
+    slope -= (1 - 2 * s) * ((inverse**2) @ (share * (wi - wi[0]))[1:]) / mixed
     return np.exp(k - s * q), slope
 
 
