@@ -38,12 +38,13 @@ def test_engines_agree_on_all_reference_data(file):
 
 def test_every_quantity_is_compared():
     compared = compare(bcg(), ModelSpec())
-    fit = pool(bcg(), ModelSpec())
+    rows = [row for row in pool(bcg(), ModelSpec()).estimates if row.method != "MH"]
     assert all(row.note == "" for row in compared)
     seen = {(row.engine, row.quantity, row.method, row.test) for row in compared}
     pooled = ("estimate", "se", "ci_low", "ci_high")
     assert seen == {
-        *(("pymare", q, row.method, row.test) for row in fit.estimates for q in pooled),
+        *(("pymare", q, row.method, row.test) for row in rows for q in pooled),
+        ("statsmodels", "estimate", "MH", "z"),
         *(("pymare", "tau2", method, "") for method in ("DL", "HE", "ML", "REML")),
         *(("pymare", end, "QP", "") for end in ("tau2_low", "tau2_high")),
         *(("statsmodels", q, "IV", "z") for q in pooled),

@@ -24,10 +24,10 @@ from support.references import (
 from evisynth import menus
 from evisynth.inference import quantile, two_sided_p
 from evisynth.measures import MEASURES, compute_effects
-from evisynth.inverse_variance import PREDICTION
+from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION
 from evisynth.pooling import display, pool
 from evisynth.records import Estimate, RawRow
-from evisynth.specification import ModelSpec
+from evisynth.specification import METHOD_OF_TEST, ModelSpec
 from evisynth.tau2 import DEFAULT_TAU2, log_likelihood
 
 mpmath.mp.dps = 40
@@ -64,14 +64,14 @@ def test_no_reference_is_lost():
     assert compared == {("EE", "z")} | {
         (method, test)
         for method in DEFAULT_TAU2
-        for test in menus.TESTS
+        for test in BASIC_TESTS
         if (method, test) != ("HE", "adhoc")
     }
 
 
 def rows_of(entry):
-    # "t" is Wald's standard error with a t quantile: not in our menu
-    return [test for test in entry.result["tests"] if test in menus.TESTS]
+    # the further tests have tests of their own
+    return [test for test in entry.result["tests"] if test in BASIC_TESTS]
 
 
 def number(value):
@@ -197,7 +197,7 @@ def test_variances_that_are_not_positive_are_never_pooled(file):
 
 
 def test_registry_of_predictions_has_the_keys_of_the_menu():
-    assert list(PREDICTION) == list(menus.PREDICTION)
+    assert [*PREDICTION, *NAGASHIMA] == list(menus.PREDICTION)
 
 
 @pytest.mark.parametrize("df", [math.nan, 1, 2, 3, 12, 55, 10_000])
@@ -336,8 +336,10 @@ def test_bcg_prediction_intervals(prediction, low, high):
 
 def test_one_row_is_the_headline_and_all_rows_are_there():
     fit = bcg()
-    assert [(row.method, row.test) for row in fit.estimates] == [("IV", "z")] + [
-        (method, test) for method in DEFAULT_TAU2 for test in menus.TESTS
+    assert [(row.method, row.test) for row in fit.estimates] == [
+        ("IV", "z"),
+        *((method, test) for method in DEFAULT_TAU2 for test in BASIC_TESTS),
+        ("MH", "z"),
     ]
     assert [row.headline for row in fit.estimates].count(True) == 1
     assert (fit.k, fit.k_total, fit.n_total) == (13, 13, 357347)
@@ -363,12 +365,13 @@ def test_nothing_to_pool_is_said():
 @pytest.mark.parametrize("test", menus.TESTS)
 def test_two_studies_never_have_a_knapp_hartung_headline(test):
     """F8: t with 1 df gives [-4.59, 5.58] for effects of 0.1 and 0.9."""
-    fit = pool(generic(*F8), ModelSpec(test=test))
+    method = METHOD_OF_TEST.get(test, "REML")
+    fit = pool(generic(*F8), ModelSpec(test=test, method=method))
     head = fit.headline
-    assert (head.method, head.test) == ("REML", "z")
+    assert (head.method, head.test) == (method, "z")
     assert note_of(fit, "not a summary of a population")
     assert note_of(fit, "cannot tell the variance between")
-    assert bool(note_of(fit, "Knapp-Hartung (t with 1 df)")) == (test != "z")
+    assert bool(note_of(fit, "is not used as headline: z instead")) == (test != "z")
     assert all(math.isnan(row.pi_low) for row in fit.estimates)
     knha = next(row for row in fit.estimates if (row.method, row.test) == ("REML", "knha"))
     assert (round(knha.ci_low, 3), round(knha.ci_high, 3)) == (-4.588, 5.576)
@@ -448,8 +451,16 @@ def test_numbers_too_far_apart_are_reported_not_raised():
     [
         {"level": 95},
         {"effects": "fixed"},
-        {"test": "t"},
-        {"method": "GENQ"},
+        {"test": "wald"},
+        {"method": "median"},
+        {"test": "kr", "method": "DL"},
+        {"test": "hc"},
+        {"tau2": 0.1},
+        {"method": "fixed"},
+        {"family": "GLMM"},
+        {"family": "copula"},
+        {"glmm": "UM"},
+        {"weights": "size"},
         {"prediction": "none"},
     ],
 )

@@ -188,7 +188,7 @@ def test_dersimonian_kacker_2007():
     ours = {
         row.method: tuple(round(x, 4) for x in (math.sqrt(row.tau2), row.estimate, row.se))
         for row in fit.estimates
-        if row.test == "z" and row.method != "IV"
+        if row.method in printed and row.test == "z"
     }
     assert ours == printed
     at_zero, at_printed = (

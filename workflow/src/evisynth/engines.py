@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from evisynth.families import FOURFOLD, counts
 from evisynth.heterogeneity import typical_vi
 from evisynth.pooling import pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
@@ -32,6 +33,7 @@ with warnings.catch_warnings():
         VarianceBasedLikelihoodEstimator,
         WeightedLeastSquares,
     )
+from statsmodels.stats.contingency_tables import StratifiedTable
 from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.proportion import proportion_confint
 
@@ -169,7 +171,7 @@ def _pymare_means(engine: _Engine, fit: Fit) -> Iterator[EngineRow]:
     """Every row of the fit by weighted least squares at our tau2."""
     design = np.ones((engine.yi.size, 1))
     for ours in fit.estimates:
-        if ours.test not in CORRECTIONS or ours.method in OTHERS:
+        if ours.test not in CORRECTIONS or ours.method == "MH":
             continue
         estimator = WeightedLeastSquares(
             tau2=0.0 if ours.model == "common" else ours.tau2,
@@ -315,6 +317,23 @@ def _statsmodels(engine: _Engine, fit: Fit, scale: float) -> Iterator[EngineRow]
             yield from _mean_rows(engine, rows[method, test], values, reliable)
 
 
+def _mantel_haenszel(effects: EffectSizes, fit: Fit) -> Iterator[EngineRow]:
+    """Mantel and Haenszel's odds ratio with its standard error, and risk ratio."""
+    ours = next((row for row in fit.estimates if row.method == "MH"), None)
+    if ours is None or math.isnan(ours.estimate) or effects.measure not in ("OR", "RR"):
+        return
+    cells = list(counts(effects, FOURFOLD).values())
+    tables = StratifiedTable(np.stack(cells).reshape(2, 2, -1))
+    values = {"estimate": float(np.log(tables.riskratio_pooled))}
+    if effects.measure == "OR":
+        values = {
+            "estimate": float(tables.logodds_pooled),
+            "se": float(tables.logodds_pooled_se),
+        }
+    engine = _Engine("statsmodels", effects.yi[effects.pooled], effects.vi[effects.pooled])
+    yield from _mean_rows(engine, ours, values, TOLERANCE["closed form"])
+
+
 def _exact_intervals(effects: EffectSizes, level: float) -> Iterator[EngineRow]:
     """Clopper-Pearson intervals of all studies that have one."""
     for index, study in enumerate(effects.study):
@@ -362,4 +381,5 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
     rows += _pymare_means(pymare, fit)
     rows += _pymare_tau2(pymare, fit, scale)
     rows += _statsmodels(statsmodels, fit, scale)
+    rows += _mantel_haenszel(effects, fit)
     return rows

@@ -48,7 +48,7 @@ def _of_inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
     return replace(rows, estimates=(rows.estimates[rows.chosen],), chosen=0)
 
 
-def _counts(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
+def counts(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
     """Raw numbers of the pooled rows, as given: without any continuity correction."""
     raw, used = effects.raw, effects.pooled
     found = {name: raw[name][used] for name in names if name in raw}
@@ -88,7 +88,7 @@ def _mantel_haenszel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     names = RATES if rates else FOURFOLD
     found = (mantel_haenszel_rates if rates else mantel_haenszel)(
         effects.measure,
-        *_counts(effects, names).values(),
+        *counts(effects, names).values(),
         level=spec.level,
         labels=_labels(effects),
     )
@@ -103,7 +103,7 @@ def _mantel_haenszel(effects: EffectSizes, spec: ModelSpec) -> Rows:
 def _peto(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.peto import peto
 
-    found = peto(**_counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects))
+    found = peto(**counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects))
     return Rows(
         estimates=(found.estimate,),
         heterogeneity=(_q_only("PETO", found),),
@@ -119,7 +119,7 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     # Single groups have one model; which of the models for two groups is the choice.
     model = "GLMM" if "GLMM" in MODELS[measure] else spec.glmm
     names = {"PLO": ("xi", "ni"), "IRLN": ("xi", "ti"), "IRR": RATES}.get(measure, FOURFOLD)
-    found = glmm(measure, model, _counts(effects, names), level=spec.level)
+    found = glmm(measure, model, counts(effects, names), level=spec.level)
     # Knapp and Hartung's factor has no counterpart here; its t distribution has.
     test = "z" if spec.effects == "common" or spec.test == "z" else "t"
     rows = estimates(
@@ -319,7 +319,7 @@ def _sampling_covariance(
         )
     if asked.shared_arm:
         raw = {name: values[used] for name, values in effects.raw.items()}
-        raw |= _counts(effects, FOURFOLD)
+        raw |= counts(effects, FOURFOLD)
         labels = _columns(effects, asked.shared_arm)
         note = "covariances from shared control groups"
         return (
@@ -405,10 +405,10 @@ def _beta_binomial(effects: EffectSizes, spec: ModelSpec) -> Rows:
 
     measure = effects.measure
     if measure == "PLO":
-        found = beta_binomial(**_counts(effects, ("xi", "ni")), level=spec.level)
+        found = beta_binomial(**counts(effects, ("xi", "ni")), level=spec.level)
         place = 0
     else:
-        found = beta_binomial_two_groups(**_counts(effects, FOURFOLD), level=spec.level)
+        found = beta_binomial_two_groups(**counts(effects, FOURFOLD), level=spec.level)
         place = ("OR", "RR", "RD").index(measure)
     correlation = f"correlation within studies {found.rho:.6g} instead of tau2"
     return Rows(estimates=(found.estimates[place],), notes=(*found.notes, correlation))
@@ -418,7 +418,7 @@ def _penalised(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.penalised import penalised_logistic
 
     found = penalised_logistic(
-        **_counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects)
+        **counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects)
     )
     return Rows(estimates=(found.wald, found.profile), notes=found.notes)
 

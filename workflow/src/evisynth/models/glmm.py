@@ -8,8 +8,10 @@ doi:10.1002/sim.4040), named as in R's metafor. Maximum likelihood; effects on t
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtrc, gammaln, xlogy
 
 from evisynth.inference import quantile, wald
@@ -60,6 +62,8 @@ MODELS: dict[str, dict[str, str]] = {
         "CM.EL": "conditional model, exact (binomial) likelihood",
     },
 }
+Mask: TypeAlias = NDArray[np.bool_]
+
 UNCONDITIONAL = ("UM.FS", "UM.RS")
 
 
@@ -215,7 +219,7 @@ class _Fit:
 
     @property
     def p(self) -> int:
-        return self.x.shape[1]
+        return int(self.x.shape[1])
 
 
 def _checked(measure: str, counts: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -236,7 +240,7 @@ def _checked(measure: str, counts: Mapping[str, Floats]) -> dict[str, Floats]:
     return data
 
 
-def _informative(measure: str, model: str, data: Mapping[str, Floats]) -> Floats:
+def _informative(measure: str, model: str, data: Mapping[str, Floats]) -> Mask:
     """Mask of the studies whose likelihood depends on the effect."""
     if measure == "PLO":
         return np.asarray(data["ni"] > 0)
@@ -250,7 +254,7 @@ def _informative(measure: str, model: str, data: Mapping[str, Floats]) -> Floats
     return np.asarray((ai + bi > 0) & (ci + di > 0) & (ai + ci > 0) & (bi + di > 0))
 
 
-def _left_out(measure: str, model: str, kept: Floats) -> tuple[str, ...]:
+def _left_out(measure: str, model: str, kept: Mask) -> tuple[str, ...]:
     rows = ", ".join(str(row + 1) for row in np.flatnonzero(~kept))
     if not rows:
         return ()
@@ -271,7 +275,9 @@ def _problem(fit: _Fit, *, effect: bool = True) -> Problem:
         terms = binomial(data["xi"][:, None], data["ni"][:, None])
         return Problem(terms, zero, one, one, (fit.x,))
     if fit.measure == "IRLN":
-        return Problem(poisson(data["xi"][:, None]), np.log(data["ti"])[:, None], one, one, (fit.x,))
+        return Problem(
+            poisson(data["xi"][:, None]), np.log(data["ti"])[:, None], one, one, (fit.x,)
+        )
     if fit.model not in UNCONDITIONAL:
         terms, offset = _conditional(fit)
         return Problem(terms, offset, one, one, (fit.x,))
@@ -390,7 +396,7 @@ def _conditional_own(fit: _Fit, yi: Floats) -> tuple[Floats, Floats, float]:
     return mle, vi, float(at.value[0])
 
 
-def _ends(fit: _Fit) -> tuple[Floats, Floats]:
+def _ends(fit: _Fit) -> tuple[Mask, Mask]:
     """Masks of the studies whose likelihood rises for ever as the effect falls, or rises."""
     data = fit.data
     if fit.measure == "PLO":
@@ -448,7 +454,7 @@ def _exact(fit: _Fit, end: int) -> tuple[float, float]:
 
 
 def _start(problem: Problem, fit: _Fit, own: _Own, effects: int) -> Point:
-    beta = np.linalg.lstsq(fit.x, own.yi, rcond=None)[0]
+    beta = np.asarray(np.linalg.lstsq(fit.x, own.yi, rcond=None)[0], dtype=np.float64)
     if fit.model not in UNCONDITIONAL:
         return Point(beta[None], np.zeros((1, effects)), np.zeros((1, 0)))
     if fit.measure == "OR":
@@ -490,7 +496,9 @@ def _result(fit: _Fit, found: Maximum, *, random: bool) -> GlmmFit:
         return _none(p, why)
     notes = []
     if random and found.maxima > 1:
-        notes.append(f"the profile likelihood of tau2 has {found.maxima} maxima: the highest is taken")
+        notes.append(
+            f"the profile likelihood of tau2 has {found.maxima} maxima: the highest is taken"
+        )
     scale, se = found.point.scale[0], found.se_scale
     tau = float(scale[-1]) if random else 0.0
     if random and tau == 0:
@@ -613,7 +621,7 @@ def _ceiling(fit: _Fit, problem: Problem, own: _Own) -> Callable[[float], float]
 
 
 def _best_given(problem: Problem, rows: Rows, effect: Floats) -> tuple[Floats, Floats]:
-    """Log h of some studies at their `effect`, and its derivative."""
+    """Logarithm of h of some studies at their `effect`, and its derivative."""
     offset = problem.offset[rows] + np.outer(effect, problem.fixed[:, 0])
     if problem.free is not None:
         only = Problem(
@@ -694,7 +702,7 @@ def _together(
     common: GlmmFit,
     random: GlmmFit,
     interval: tuple[float, float],
-    kept: Floats,
+    kept: Mask,
     notes: tuple[str, ...],
 ) -> Glmm:
     wald_statistic, wald_df = _wald_test(fit, own)
@@ -703,7 +711,10 @@ def _together(
     if fit.model == "UM.RS":
         notes = (*notes, "no Wald test of heterogeneity and no interval of tau2 for UM.RS")
     elif 0 < wald_df < df:
-        notes = (*notes, f"Wald test of heterogeneity without the {df - wald_df} studies with an infinite effect")
+        notes = (
+            *notes,
+            f"Wald test of heterogeneity without {df - wald_df} studies of infinite effect",
+        )
     if math.isinf(interval[1]):
         notes = (*notes, "the profile likelihood interval of tau2 has no upper end")
     return Glmm(
@@ -729,24 +740,15 @@ def _together(
     )
 
 
-def _at_the_end(
-    fit: _Fit, end: int, own: _Own, kept: Floats, notes: tuple[str, ...]
-) -> Glmm:
+def _at_the_end(fit: _Fit, end: int, own: _Own, kept: Mask, notes: tuple[str, ...]) -> Glmm:
     """The estimate is infinite: an exact interval with one finite end."""
     bound, p = _exact(fit, end)
-    what = {
-        "PLO": ("no study has an event", "every study has events only"),
-        "IRLN": ("no study has an event", ""),
-    }.get(fit.measure, ("all tables lie at the end that favours group 2",) * 2)
-    if fit.measure not in ("PLO", "IRLN"):
-        what = (
-            "the effect is minus infinity: every informative table is at the lower end",
-            "the effect is plus infinity: every informative table is at the upper end",
-        )
-    note = (
-        f"{what[(end + 1) // 2]}; exact interval of one effect common to all studies, tau2 is "
-        "not estimable"
-    )
+    if fit.measure in ("PLO", "IRLN"):
+        what = "no study has an event" if end < 0 else "every study has events only"
+    else:
+        side = "minus" if end < 0 else "plus"
+        what = f"the effect of every informative study is {side} infinity"
+    note = f"{what}; exact interval of one effect common to all studies, tau2 is not estimable"
     result = GlmmFit(
         coefficients=np.array([end * math.inf]),
         covariance=np.full((1, 1), NAN),
@@ -787,9 +789,7 @@ def _at_the_end(
     )
 
 
-def _nothing(
-    measure: str, model: str, kept: Floats, p: int, notes: tuple[str, ...]
-) -> Glmm:
+def _nothing(measure: str, model: str, kept: Mask, p: int, notes: tuple[str, ...]) -> Glmm:
     none = _none(p, "not estimable: no study has information on the effect")
     return Glmm(
         measure=measure,

@@ -40,19 +40,6 @@ Ceiling: TypeAlias = Callable[[float], float]
 """Upper bound of the profile likelihood at a standard deviation and beyond."""
 
 
-# Differences of the log-likelihood that a rough scan cannot tell from none.
-SMALL = 1e-3
-
-Indices: TypeAlias = NDArray[np.intp]
-Ceiling: TypeAlias = Callable[[float], float]
-"""Upper bound of the profile likelihood at a standard deviation and beyond."""
-
-
-def _noise(problem: "Problem", tolerance: float) -> float:
-    """How far log-likelihoods may be off at this tolerance."""
-    return problem.k * tolerance**2
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A likelihood of k studies with a arms, c channels and l random effects.
@@ -80,12 +67,12 @@ class Problem:
     @property
     def p(self) -> int:
         """Number of coefficients, free parameters of the studies not counted."""
-        return sum(design.shape[1] for design in self.designs if design is not None)
+        return sum(int(design.shape[1]) for design in self.designs if design is not None)
 
     @property
     def effects(self) -> int:
         """Number of random effects."""
-        return self.random.shape[1]
+        return int(self.random.shape[1])
 
     @property
     def free(self) -> int | None:
@@ -188,7 +175,9 @@ def _newton(at: Slope, moving: int) -> tuple[Floats, Floats, Floats]:
     information = -at.hessian[:, :moving, :moving]
     gradient = at.gradient[:, :moving]
     try:
-        step = np.linalg.solve(information, gradient[..., None])[..., 0]
+        step = np.asarray(
+            np.linalg.solve(information, gradient[..., None])[..., 0], dtype=np.float64
+        )
     except np.linalg.LinAlgError:  # flat in a direction: the maximum runs away along it
         step = np.full_like(gradient, NAN)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -246,9 +235,10 @@ def climb(
 ) -> tuple[Point, Slope, Floats]:
     """Newton's method with step halving, all trials at once.
 
-    `scales`: move the standard deviations too; then from near a maximum only. When the decrement
-    is NEARLY nothing one step more makes it nothing (not if `rough`). Returns the points, what
-    is there, and the decrement that is left: nan or large where there is no maximum.
+    `scales`: move the standard deviations too; then from near a maximum only. When the
+    decrement is NEARLY nothing one step more makes it nothing (not if `rough`). Returns the
+    points, what is there, and the decrement that is left: nan or large where there is no
+    maximum.
     """
     moving = problem.p + (point.scale.shape[1] if scales else 0)
     noise = problem.k * (ROUGH if rough else FINE)[problem.effects] ** 2
@@ -494,13 +484,13 @@ def profile_interval(problem: Problem, found: Maximum, level: float) -> tuple[fl
     return low, _crossing(problem, found.point, float(above[0]), best, cut)
 
 
-def _crossing(problem: Problem, start: Point, outside: float, inside: float, cut: float) -> float:
+def _crossing(
+    problem: Problem, start: Point, outside: float, inside: float, cut: float
+) -> float:
     """Where the profile likelihood crosses `cut`: Newton's method kept in its bracket."""
     point, scale = _trial(start, 0), 0.5 * (outside + inside)
     for _ in range(60):
-        point, at, _ = climb(
-            problem, Point(point.beta, np.array([[scale]]), point.nu)
-        )
+        point, at, _ = climb(problem, Point(point.beta, np.array([[scale]]), point.nu))
         excess = float(at.value[0]) - cut
         outside, inside = (outside, scale) if excess >= 0 else (scale, inside)
         # By the envelope theorem the partial derivative is that of the profile.

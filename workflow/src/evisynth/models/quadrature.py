@@ -143,7 +143,7 @@ def _reach(latent: Latent, mode: Floats, top: Floats, sd: Floats) -> Floats:
         within = (guess > low) & (guess < high) & (turn % 2 == 0)
         guess = np.where(within, guess, 0.5 * (low + high))
         far = np.where(short | long, guess, far)
-    return far
+    return np.asarray(far, dtype=np.float64)
 
 
 def _grid1(latent: Latent, nodes: int) -> tuple[Floats, Floats]:
@@ -168,7 +168,10 @@ def _grid2(latent: Latent, nodes: int) -> tuple[Floats, Floats]:
     edge = np.linspace(-1, 1, 9)
     one = np.ones_like(edge)
     border = np.concatenate(
-        [np.stack(pair, axis=-1) for pair in ((edge, one), (edge, -one), (one, edge), (-one, edge))]
+        [
+            np.stack(pair, axis=-1)
+            for pair in ((edge, one), (edge, -one), (one, edge), (-one, edge))
+        ]
     )
     half = np.full(len(mode), math.sqrt(2 * DROP))
     for _ in range(30):
@@ -244,15 +247,17 @@ def _in_chunks(latent: Latent, nodes: int) -> Integral:
 
 def without_random(latent: Latent) -> Integral:
     """The integral where all standard deviations are 0, exactly: nothing to integrate."""
-    value, slope, curve = (part[..., 0] for part in latent.terms(latent.rows, latent.eta[..., None]))
+    value, slope, curve = (
+        part[..., 0] for part in latent.terms(latent.rows, latent.eta[..., None])
+    )
     channels = latent.fixed.shape[1]
     gradient = np.zeros((len(latent.rows), channels + latent.random.shape[1]))
     gradient[:, :channels] = slope @ latent.fixed
     size = gradient.shape[1]
     hessian = np.zeros((len(latent.rows), size, size))
-    hessian[:, :channels, :channels] = np.swapaxes(
-        latent.fixed[None] * curve[..., None], 1, 2
-    ) @ latent.fixed
+    hessian[:, :channels, :channels] = (
+        np.swapaxes(latent.fixed[None] * curve[..., None], 1, 2) @ latent.fixed
+    )
     # E b = 0 and E b^2 = 1: only the diagonal of the random effects is left
     for effect, loading in enumerate(latent.random.T, start=channels):
         hessian[:, effect, effect] = (slope @ loading) ** 2 + curve @ loading**2
