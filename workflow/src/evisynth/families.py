@@ -125,7 +125,9 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     rows = estimates(
         found, level=spec.level, null=measure_of(effects).null, prediction=spec.prediction
     )
-    chosen = [row for row in rows if (row.model, row.test) == (spec.effects, test)] or rows[:1]
+    rows = tuple(replace(row, prediction=spec.prediction) for row in rows)
+    chosen = [row for row in rows if (row.model, row.test) == (spec.effects, test)]
+    chosen += [row for row in rows if row.model == "common" and row not in chosen]
     random = found.random
     return Rows(
         estimates=tuple(chosen),

@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 
 from evisynth.measures import Measure, measure_of
-from evisynth.menus import PREDICTION, TAU2, TESTS
+from evisynth.menus import GLMM, PREDICTION, ROBUST, TAU2, TAU2_GIVEN, TESTS
 from evisynth.plots.spec import (
     Column,
     Diamond,
@@ -71,6 +71,29 @@ TEST_WORDS: dict[str, str] = {
     "z": "Wald (normal)",
     "knha": "Knapp–Hartung",
     "adhoc": "Knapp–Hartung, never below Wald’s standard error",
+    "t": "Wald’s standard error, t",
+    "posterior": "shortest posterior interval",
+    "profile": "profile of the penalised likelihood",
+}
+MODEL_WORDS: dict[str, str] = {
+    "common": "Common effect",
+    "random": "Random effects",
+    "multilevel": "Multilevel model",
+    "rve": "Robust variance estimation",
+    "bayes": "Bayesian random effects",
+}
+# Methods that are no estimators of tau2.
+METHOD_WORDS: dict[str, str] = {
+    "IV": "inverse variance",
+    "MH": "Mantel–Haenszel",
+    "PETO": "Peto’s one-step odds ratio",
+    "GLMM": "exact likelihood of the counts, normally distributed effects (GLMM)",
+    "BB": "beta-binomial",
+    "PLR": "logistic regression with Firth’s penalty",
+    "UWLS": "multiplicative model",
+    "CORR": "correlated effects",
+    "HIER": "hierarchical effects",
+    **{name: f"exact likelihood of the counts, {words} (GLMM)" for name, words in GLMM.items()},
 }
 
 
@@ -435,13 +458,12 @@ def _diamonds(
         first = place == 0
         diamonds.append(
             Diamond(
-                label=f"{one.model.capitalize()} effect"
-                + ("s" if one.model == "random" else ""),
+                label=MODEL_WORDS[one.model] + (f" ({one.subgroup})" if one.subgroup else ""),
                 estimate=estimate,
                 low=low,
                 high=high,
                 text=with_interval(estimate, low, high, number),
-                kind="random" if one.model == "random" else "common",
+                kind="common" if one.model == "common" else "random",
                 weight_text="100.0%" if first and one.headline else "",
                 cells_left=totals if first and any(totals) else (),
             )
@@ -563,13 +585,19 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
 
 def _model_words(estimate: Estimate, fit: Fit) -> str:
     level = level_text(fit.level)
-    test = TEST_WORDS.get(estimate.test, TESTS[estimate.test])
-    if estimate.model == "common":
-        return f"Common effect, inverse variance; {level} CI: {test}"
-    words = f"Random effects, inverse variance; τ²: {estimate.method} ({TAU2[estimate.method]})"
+    test = TEST_WORDS.get(estimate.test) or TESTS.get(estimate.test) or ROBUST[estimate.test]
+    method, model = estimate.method, MODEL_WORDS[estimate.model]
+    if method in METHOD_WORDS:
+        words = f"{model}, {METHOD_WORDS[method]}"
+    elif estimate.model == "random":
+        tau2 = (TAU2 | TAU2_GIVEN)[method]
+        words = f"{model}, inverse variance; τ²: {method} ({tau2})"
+    else:
+        words = f"{model}, {method}"
     words += f"; {level} CI: {test}"
     if math.isfinite(estimate.pi_low):
-        words += f"; prediction interval {fit.prediction}: {PREDICTION[fit.prediction]}"
+        flavour = PREDICTION.get(fit.prediction)
+        words += f"; prediction interval {fit.prediction}" + (f": {flavour}" if flavour else "")
     return words.replace(" - ", f" {MINUS} ")
 
 
