@@ -85,7 +85,7 @@ class Exact:
     """The posterior by mpmath, from the joint density as the model writes it."""
 
     def __init__(self, yi, vi, density, edges, mu_mean=None, mu_sd=None):
-        mpmath.mp.dps = 16
+        mpmath.mp.dps = 20
         self.y = [mpmath.mpf(float(y)) for y in yi]
         self.v = [mpmath.mpf(float(v)) for v in vi]
         self.density, self.edges = density, [mpmath.mpf(edge) for edge in edges]
