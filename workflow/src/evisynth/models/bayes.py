@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from evisynth.linear import Problem, problem
-from evisynth.models.integration import Panels, adaptive, rule
+from evisynth.models.integration import Panels, adaptive, dot, rule
 from evisynth.models.mixture import NEGLIGIBLE, Mixture, shortest
 from evisynth.models.priors import Prior
 from evisynth.records import Estimate, Floats
@@ -124,7 +124,7 @@ def _given_block(model: _Model, tau: Floats) -> _Conditional:
     variance = data.vi + tau[:, np.newaxis] ** 2
     wi = 1 / variance
     sums, squares = wi.sum(axis=1), (wi**2).sum(axis=1)
-    means = (wi @ data.yi) / sums
+    means = dot(wi, data.yi) / sums
     away = data.yi - means[:, np.newaxis]
     weighted = wi * away
     height = -(
@@ -204,7 +204,7 @@ class _Law:
     def _part(self, low: float, high: float) -> float:
         points, weights = rule(np.array([low]), np.array([high]))
         values = np.exp(self.log_integrand(points.ravel()) - self.height)
-        return float(weights.ravel() @ values) / self.mass
+        return float(dot(values, weights.ravel())) / self.mass
 
     def quantile(self, p: float) -> float:
         """The tau below which the probability is `p`."""
@@ -334,8 +334,8 @@ def _mode(law: _Law) -> tuple[float, tuple[str, ...]]:
 def _tau_summary(law: _Law, level: float) -> tuple[Summary, tuple[str, ...]]:
     tau, weights = _nodes(law)
     mode, notes = _mode(law)
-    mean = float(weights @ tau) if law.moment >= 1 else math.inf
-    sd = math.sqrt(float(weights @ (tau - mean) ** 2)) if law.moment == 2 else math.inf
+    mean = float(dot(tau, weights)) if law.moment >= 1 else math.inf
+    sd = math.sqrt(float(dot((tau - mean) ** 2, weights))) if law.moment == 2 else math.inf
     tail = (1 - level) / 2
     low, high = shortest(law.quantile, law.density, level, lowest=0.0)
     unit = law.model.unit

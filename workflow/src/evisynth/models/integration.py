@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
+from numpy.typing import NDArray
 
 from evisynth.records import Floats
+
+Values = TypeVar("Values", NDArray[np.float64], NDArray[np.complex128])
 
 # Nodes of one panel: exact for polynomials of degree 39.
 NODES, WEIGHTS = leggauss(20)
@@ -14,6 +18,16 @@ NODES, WEIGHTS = leggauss(20)
 DEEPEST = 50
 # Panels halved at once: that many do not agree only where rounding errors keep them from it.
 MOST = 500
+
+
+def dot(values: Values, weights: Floats) -> Values:
+    """Sums over the last axis of `values` (..., n) times `weights` (n,).
+
+    Not `@`, whose libraries start threads for it: slow beside other work, and rounding differs
+    from processor to processor.
+    """
+    sums: Values = np.einsum("...n,n->...", values, weights)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

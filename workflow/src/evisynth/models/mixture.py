@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from evisynth.models.integration import dot
 from evisynth.records import Floats
 
 # Weight below which a part of a mixture cannot move a digit.
@@ -32,21 +33,21 @@ class Mixture:
 
     def below(self, x: float) -> float:
         """Probability of less than `x`."""
-        return float(self.weights @ ndtr((x - self.means) / self.sds))
+        return float(dot(ndtr((x - self.means) / self.sds), self.weights))
 
     def density(self, x: float) -> float:
         """Density at `x`."""
         z = (x - self.means) / self.sds
-        return float(self.weights @ (np.exp(-z * z / 2) / self.sds)) / math.sqrt(2 * math.pi)
+        return float(dot(np.exp(-z * z / 2) / self.sds, self.weights)) / math.sqrt(2 * math.pi)
 
     def mean(self) -> float:
         """Mean."""
-        return float(self.weights @ self.means)
+        return float(dot(self.means, self.weights))
 
     def sd(self) -> float:
         """Standard deviation."""
         away = self.means - self.mean()
-        return math.sqrt(float(self.weights @ (self.sds**2 + away**2)))
+        return math.sqrt(float(dot(self.sds**2 + away**2, self.weights)))
 
     def quantile(self, p: float) -> float:
         """The value below which the probability is `p`; to the last digits."""
