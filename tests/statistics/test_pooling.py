@@ -23,8 +23,8 @@ from support.references import (
 
 from evisynth import menus
 from evisynth.inference import quantile, two_sided_p
-from evisynth.measures import MEASURES, compute_effects
 from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION
+from evisynth.measures import MEASURES, compute_effects
 from evisynth.pooling import display, pool
 from evisynth.records import Estimate, RawRow
 from evisynth.specification import METHOD_OF_TEST, ModelSpec

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evisynth.inverse_variance import inverse_variance
+from evisynth.inverse_variance import few_studies, inverse_variance
 from evisynth.measures import measure_of
 from evisynth.records import (
     Component,
@@ -120,14 +120,19 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     model = "GLMM" if "GLMM" in MODELS[measure] else spec.glmm
     names = {"PLO": ("xi", "ni"), "IRLN": ("xi", "ti"), "IRR": RATES}.get(measure, FOURFOLD)
     found = glmm(measure, model, counts(effects, names), level=spec.level)
-    # Knapp and Hartung's factor has no counterpart here; its t distribution has.
-    test = "z" if spec.effects == "common" or spec.test == "z" else "t"
+    # Knapp and Hartung's factor has no counterpart here; its t distribution has. With 1 degree
+    # of freedom that says nothing.
+    test = "z" if spec.effects == "common" or spec.test == "z" or found.k == 2 else "t"
+    why = list(few_studies(found.k, found.random.tau2)) if spec.effects == "random" else []
+    if found.k == 2 and spec.test != "z":
+        why.append("t with 1 df is not used as headline: z instead")
     rows = estimates(
         found, level=spec.level, null=measure_of(effects).null, prediction=spec.prediction
     )
     rows = tuple(replace(row, prediction=spec.prediction) for row in rows)
     chosen = [row for row in rows if (row.model, row.test) == (spec.effects, test)]
-    chosen += [row for row in rows if row.model == "common" and row not in chosen]
+    chosen = [replace(row, notes=(*why, *row.notes)) for row in chosen]
+    chosen += [row for row in rows if row.model == "common" != spec.effects]
     random = found.random
     return Rows(
         estimates=tuple(chosen),
@@ -396,7 +401,7 @@ def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
     return Rows(
         estimates=(replace(row(found), prediction="posterior"),),
         shrunk=tuple(
-            Shrunk(place, found.prior, study.mean, study.sd, study.low, study.high)
+            Shrunk(place, found.prior, study.mean, study.sd, study.tail_low, study.tail_high)
             for place, study in zip(places, found.studies, strict=True)
         ),
     )

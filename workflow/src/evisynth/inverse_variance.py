@@ -215,19 +215,31 @@ def _random_headline(
 ) -> tuple[str, list[str]]:
     """The test of the headline of a random-effects model, and the notes that it takes."""
     k = rows["z"].k
+    test, notes = spec.test, list(few_studies(k, rows["z"].tau2))
     if k == 2:
-        notes = ["k = 2: two studies cannot tell the variance between studies", POPULATION]
-        if spec.test != "z":
-            notes.append(f"{NOT_FOR_TWO[spec.test]} is not used as headline: z instead")
-        return "z", [*notes, f"no prediction interval below {FEWEST_FOR_PREDICTION} studies"]
-    test, notes = spec.test, []
-    if spec.test == "knha":
-        test, notes = _floored(rows, s2w, spec.floor)
-    if rows["z"].tau2 == 0:
-        notes.append("the prediction interval shows no spread between studies: tau2 is 0")
-    if k < FEW:
-        notes.append(f"prediction interval unstable below {FEW} studies")
+        if test != "z":
+            notes.append(f"{NOT_FOR_TWO[test]} is not used as headline: z instead")
+        return "z", notes
+    if test == "knha":
+        test, why = _floored(rows, s2w, spec.floor)
+        notes = [*why, *notes]
     return test, notes
+
+
+def few_studies(k: int, tau2: float) -> tuple[str, ...]:
+    """What a reader has to know of a random-effects model of `k` studies, k > 1."""
+    if k == 2:
+        return (
+            "k = 2: two studies cannot tell the variance between studies",
+            POPULATION,
+            f"no prediction interval below {FEWEST_FOR_PREDICTION} studies",
+        )
+    notes: tuple[str, ...] = ()
+    if tau2 == 0:
+        notes = ("the prediction interval shows no spread between studies: tau2 is 0",)
+    if k < FEW:
+        notes = (*notes, f"prediction interval unstable below {FEW} studies")
+    return notes
 
 
 NOT_FOR_TWO = {

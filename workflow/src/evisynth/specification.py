@@ -122,7 +122,9 @@ def check(measure: str, spec: ModelSpec) -> None:
             raise ValueError(f"{name} must be one of {', '.join(menu)}, not {value!r}")
     possible = FAMILY_MEASURES.get(spec.family)
     if possible and measure not in possible:
-        raise ValueError(f"family {spec.family} is for {', '.join(possible)}, not for {measure}")
+        raise ValueError(
+            f"family {spec.family} is for {', '.join(possible)}, not for {measure}"
+        )
     if spec.family == "GLMM" and measure == "IRR" and spec.glmm == "CM.AL":
         raise ValueError("the conditional likelihood of rates is exact: glmm CM.EL, not CM.AL")
     wanted = METHOD_OF_TEST.get(spec.test)

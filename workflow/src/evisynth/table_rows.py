@@ -207,8 +207,7 @@ def _table_row(
         )
     reason = analysis.exclude.get(study, "")
     complete = any(
-        all(not math.isnan(numbers.get(f, math.nan)) for f in needed)
-        for needed in wanted
+        all(not math.isnan(numbers.get(f, math.nan)) for f in needed) for needed in wanted
     )
     if not complete and not reason:
         reason = "; ".join(["numbers are missing in the table", *notes])

@@ -308,9 +308,7 @@ def _derive(
 def reachable(fields: Collection[str], chosen: Mapping[str, str] = NONE) -> frozenset[str]:
     """`fields` with those that a conversion, default or chosen, may derive from them."""
     given = dict.fromkeys(fields, 1.0)
-    return frozenset(fields).union(
-        *(attempt.gives for attempt in _attempts(given, chosen))
-    )
+    return frozenset(fields).union(*(attempt.gives for attempt in _attempts(given, chosen)))
 
 
 def _all_fields(attempt: _Attempt) -> set[str]:

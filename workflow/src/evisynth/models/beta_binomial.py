@@ -9,9 +9,9 @@ from scipy.optimize import brentq
 from scipy.special import betaln, expit
 
 from evisynth.inference import wald
+from evisynth.linear import total
 from evisynth.models.tables import ChiSquare, chi_square, tables
 from evisynth.records import Estimate, Floats
-from evisynth.linear import total
 
 NAN = math.nan
 NO_TEST = ChiSquare(NAN, 0, NAN)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evisynth.inference import wald
+from evisynth.linear import total
 from evisynth.models.tables import (
     HALF,
     NO_CORRECTION,
@@ -27,7 +28,6 @@ from evisynth.models.tables import (
     tables,
 )
 from evisynth.records import Estimate, Floats
-from evisynth.linear import total
 
 NAN = math.nan
 NO_TEST = ChiSquare(NAN, 0, NAN)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evisynth.inference import wald
+from evisynth.linear import total
 from evisynth.models.mantel_haenszel import mantel_haenszel
 from evisynth.models.tables import (
     ChiSquare,
@@ -20,7 +21,6 @@ from evisynth.models.tables import (
     tables,
 )
 from evisynth.records import Estimate, Floats
-from evisynth.linear import total
 
 NAN = math.nan
 # Beyond these a note says that the method may be biased. The Cochrane Handbook (10.4.2,
