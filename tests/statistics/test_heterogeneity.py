@@ -166,7 +166,7 @@ def preeclampsia():
 
 
 # Table II of Viechtbauer (2007), page 44, to three digits; four where metafor's test of this
-# paper, which has more, agrees. That test, good to 1%, has 0.0266 for PL-ML (the root is 0.02654)
+# paper, which has more, agrees. That test, good to 1%, has 0.0266 for PL-ML (root: 0.02654)
 # and 0.0481 and 2.3551 for BT (0.04817, 2.35516).
 @pytest.mark.parametrize(
     ("kind", "low", "high", "digits"),
