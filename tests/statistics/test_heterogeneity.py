@@ -166,8 +166,8 @@ def preeclampsia():
 
 
 # Table II of Viechtbauer (2007), page 44, to three digits; four where metafor's test of this
-# paper, which has more, agrees. Two of them end in another digit here: the profile likelihood
-# is the root, checked below; Biggerstaff and Tweedie's are 0.04815 and 2.35515.
+# paper, which has more, agrees. That test, good to 1%, has 0.0266 for PL-ML (root: 0.02654)
+# and 0.0481 and 2.3551 for BT (0.04817, 2.35516).
 @pytest.mark.parametrize(
     ("kind", "low", "high", "digits"),
     [
@@ -400,3 +400,16 @@ def test_every_interval_of_hostile_data_is_an_interval_or_says_why(seed, k, deca
     for level in (0, 95):
         with pytest.raises(ValueError, match="fraction"):
             tau2_intervals(yi, vi, level=level)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_a_profile_likelihood_interval_of_a_low_level_holds_the_estimate(seed):
+    """It may be narrower than the cells of the grid."""
+    rng = np.random.default_rng(seed)
+    vi = rng.uniform(0.01, 1, 30)
+    yi = rng.normal(size=30) * np.sqrt(vi + 0.5)
+    (interval,) = tau2_intervals(yi, vi, level=1e-3, kinds=["PL-REML"])
+    found = estimate("REML", yi, vi).value
+    assert interval.low <= found <= interval.high
+    assert interval.high - interval.low < 0.01

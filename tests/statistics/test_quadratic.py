@@ -106,3 +106,19 @@ def test_the_tails_of_impossible_and_of_far_values():
     of = given_form(np.zeros(3), np.ones(3), np.ones(3), 0.5)
     assert tails(of, 0.0) == (0.0, 1.0)
     assert tails(of, 1e4) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.1, 0.99, 1.01, 10.0, 60.0])
+@given(seed=st.integers(0, 10**6), p=st.integers(1, 4), decades=st.sampled_from([0, 4, 12]))
+@settings(max_examples=8)
+def test_one_degree_of_freedom_is_chi_squared_whatever_the_variances(seed, p, decades, share):
+    """The variance of a study may be far above the only eigenvalue."""
+    rng = np.random.default_rng(seed)
+    ours = linear.problem(np.zeros(p + 1), np.ones(p + 1), rng.normal(size=(p + 1, p)))
+    of = form(
+        linear.weigh(ours, 10.0 ** rng.uniform(-decades / 2, decades / 2, p + 1)),
+        10.0 ** rng.uniform(-decades / 2, decades / 2, p + 1),
+    )
+    lower, upper = tails(of, share * of.mean)
+    assert math.isclose(lower, chdtr(1, share), rel_tol=1e-9)
+    assert math.isclose(upper, chdtrc(1, share), rel_tol=1e-9)

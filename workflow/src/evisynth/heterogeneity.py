@@ -191,7 +191,8 @@ def _profile_likelihood(
     from its smallest to its largest point, and the note names the gaps.
     """
     found = profile(data, restricted=restricted)
-    grid, best = found.grid, found.best
+    best = found.best
+    grid = merged(found.grid, curve(data, np.array([best]), restricted=restricted))
     cut = found.maxima[best] - float(ndtri((1 - level) / 2)) ** 2 / 2
     # The grid leaves out constants.
     last = float(grid.tau2[-1])
@@ -281,8 +282,8 @@ def tau2_intervals(
     ----------
     level : as a fraction.
     kinds : keys of `INTERVALS`. QP: Q-profile. PL-REML, PL-ML: profile likelihood. BJ, J, J1:
-        generalised Q with the weights 1/vi (Biggerstaff & Jackson 2008), 1/sei (recommended by Jackson 2013) and 1. BT: Biggerstaff &
-        Tweedie. SJ: Sidik & Jonkman. WALD-REML, WALD-ML.
+        generalised Q with the weights 1/vi (Biggerstaff & Jackson 2008), 1/sei (recommended by
+        Jackson 2013) and 1. BT: Biggerstaff & Tweedie. SJ: Sidik & Jonkman. WALD-REML, WALD-ML.
 
     The ends are exact roots without upper limit. A lower end is 0 where 0 is compatible. Where
     no tau2 is, both ends are nan with a note (metafor returns 0, 0). Every set is bounded.

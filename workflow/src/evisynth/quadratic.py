@@ -12,8 +12,10 @@ needs no eigenvalues, so that time and memory are proportional to k: with W^(1/2
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evisynth.linear import Complexes, Weighted, total
 from evisynth.records import Floats
@@ -30,13 +32,23 @@ MOST = 2**12
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A quadratic form: `a` of the basis and of the others, M, and log det(1 + M'M)."""
+    """A quadratic form.
+
+    Attributes
+    ----------
+    inside, outside : `a` of the p basis studies and of the k - p others.
+    m : (k - p, p), M.
+    base : log det(1 + M'M).
+    mean : expectation of the form.
+    largest : at most the largest eigenvalue of PS, and at least its k-th part.
+    """
 
     inside: Floats
     outside: Floats
     m: Floats
     base: float
     mean: float
+    largest: float
 
 
 def form(fit: Weighted, variance: Floats) -> Form:
@@ -49,44 +61,49 @@ def form(fit: Weighted, variance: Floats) -> Form:
         m=fit.m,
         base=total(np.log1p(singular**2)),
         mean=total(a * fit.free),
+        largest=float((a * fit.free).max()),
     )
 
 
-def _log_real(of: Form, z: Floats) -> Floats:
-    """Cumulant generating function at real z, (T,), below 1/2 over the largest `a` of N.
-
-    Infinite from the smallest singularity on, where one of the eigenvalues is not positive.
-    """
-    left = 1 - 2 * z[:, np.newaxis] * of.outside
-    square = (of.m.T * (1 / left)[:, np.newaxis]) @ of.m
-    matrix = (1 - 2 * z[:, np.newaxis] * of.inside)[:, :, np.newaxis] * square
-    values = np.linalg.eigvals(np.eye(of.inside.size) + matrix).real
-    positive = values.min(axis=1) > 0
-    values[~positive] = 1.0
-    logs: Floats = (of.base - np.log(left).sum(axis=1) - np.log(values).sum(axis=1)) / 2
-    logs[~positive] = np.inf
-    return logs
-
-
-def _log_complex(of: Form, z: Complexes) -> Complexes:
-    """Cumulant generating function at complex z, (T,), off the positive real axis.
-
-    The determinant is taken as its pivots. Eigenvalues of nested models interlace, so that the
-    argument of no pivot reaches pi: the sum of principal logarithms is the right branch.
-    """
+def _factors(of: Form, z: NDArray[Any]) -> NDArray[Any]:
+    """The factors 1 - 2 z a, and the pivots of D_B + M' D_N M, at each z: (T, k + p)."""
     left_b = 1 - 2 * z[:, np.newaxis] * of.inside
     left_n = 1 - 2 * z[:, np.newaxis] * of.outside
     matrix = (of.m.T * (1 / left_n)[:, np.newaxis]) @ of.m
     places = np.arange(of.inside.size)
     matrix[:, places, places] += 1 / left_b
-    logs = np.log(left_b).sum(axis=1) + np.log(left_n).sum(axis=1)
+    pivots = np.empty_like(left_b)
     for j in places:
-        pivot = matrix[:, j, j]
-        logs = logs + np.log(pivot)
-        row = matrix[:, j, j + 1 :] / pivot[:, np.newaxis]
+        pivots[:, j] = matrix[:, j, j]
+        row = matrix[:, j, j + 1 :] / pivots[:, j, np.newaxis]
         matrix[:, j + 1 :, j + 1 :] -= matrix[:, j + 1 :, j, np.newaxis] * row[:, np.newaxis]
-    half: Complexes = (of.base - logs) / 2
-    return half
+    return np.concatenate([left_b, left_n, pivots], axis=1)
+
+
+def _log_real(of: Form, z: Floats) -> Floats:
+    """Cumulant generating function at real z, (T,); infinite from its first singularity on.
+
+    Before that, and only there, 1 - 2 z PS is positive definite, which by Sylvester's law of
+    inertia is so if p pivots are positive or factors negative.
+    """
+    p = of.inside.size
+    # z may hit a factor of 0 exactly: nan, which is taken for a singularity
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = _factors(of, z)
+        logs: Floats = (of.base - np.log(np.abs(factors)).sum(axis=1)) / 2
+    inertia = (factors[:, :-p] < 0).sum(axis=1) + (factors[:, -p:] > 0).sum(axis=1)
+    logs[(inertia != p) | ~np.isfinite(logs)] = np.inf
+    return logs
+
+
+def _log_complex(of: Form, z: Complexes) -> Complexes:
+    """Cumulant generating function at complex z, (T,), off the real axis.
+
+    Eigenvalues of nested models interlace, so that the argument of no pivot reaches pi: the sum
+    of principal logarithms is the right branch.
+    """
+    logs: Complexes = (of.base - np.log(_factors(of, z)).sum(axis=1)) / 2
+    return logs
 
 
 def _saddle(of: Form, q: float, sign: float) -> tuple[float, float]:
@@ -94,17 +111,15 @@ def _saddle(of: Form, q: float, sign: float) -> tuple[float, float]:
 
     On the positive axis for the upper tail, on the negative one for the lower.
     """
-    limit = 0.5 / float(of.outside.max())
-    size = limit if sign > 0 else 1 / q
-    powers = np.arange(-60.0, 0.0) if sign > 0 else np.arange(-40.0, 60.0)
-    for _ in range(4):
+    size = 0.5 / of.largest if sign > 0 else 1 / q
+    powers = np.arange(-80.0, 1.0) if sign > 0 else np.arange(-40.0, 80.0)
+    for _ in range(5):
         z = sign * size * np.exp2(powers)
         logs = _log_real(of, z) - z * q - np.log(np.abs(z))
         best = int(np.argmin(logs))
         step = powers[1] - powers[0]
-        powers = powers[best] + step * np.linspace(-1, 1, 17)
-        if sign > 0:
-            powers = powers[powers < 0]
+        centre = powers[best]
+        powers = centre + step * np.linspace(-1, 1, 17)
     return float(z[best]), float(logs[best])
 
 
@@ -129,24 +144,24 @@ def _integral(of: Form, q: float, centre: float, peak: float) -> float:
     """Integral of exp(K(z) - z q) / (2 pi i z) over a parabola open to the right."""
     # Along the path of steepest descent beside one singularity at the distance d the real part
     # grows by y^2 / (3 d); to be near it is enough, here and for many singularities.
-    largest = max(float(of.outside.max()), of.mean / of.outside.size)
-    bend = 1 / (3 * (0.5 / largest + abs(centre)))
+    bend = 1 / (3 * (0.5 / of.largest + abs(centre)))
 
     def integrand(indices: Floats, step: float) -> Floats:
-        y = indices * step
+        # Singularities may lie decades apart: steps grow with the distance.
+        y = abs(centre) * np.sinh(indices * step)
         z = centre + bend * y**2 + 1j * y
-        values = np.exp(_log_complex(of, z) - z * q - peak) / (z * 1j) * (1j + 2 * bend * y)
+        slope = (1j + 2 * bend * y) * np.hypot(centre, y)
+        values = np.exp(_log_complex(of, z) - z * q - peak) / (z * 1j) * slope
         real: Floats = values.real
         return real
 
-    sizes = abs(centre) * np.exp2(np.arange(-30.0, 31.0))
+    sizes = abs(centre) * np.exp2(np.arange(-30.0, 61.0))
     z = centre + bend * sizes**2 + 1j * sizes
     height = (_log_complex(of, z) - z * q - np.log(z)).real - peak
-    end = float(sizes[np.flatnonzero(height > math.log(NEGLIGIBLE))[-1]]) * 2
-    n = 64
-    values = integrand(np.arange(1.0, n + 1), end / n)
-    # On the real axis, where logarithms of negative pivots are ambiguous, it is 1 or -1.
-    whole = math.copysign(0.5, centre) + float(values.sum())
+    last = float(sizes[np.flatnonzero(height > math.log(NEGLIGIBLE))[-1]])
+    end, n = math.asinh(2 * last / abs(centre)), 64
+    # On the real axis, where logarithms of negative pivots are ambiguous, the first is known.
+    whole = centre / 2 + float(integrand(np.arange(1.0, n + 1), end / n).sum())
     estimate = whole * end / n
     while n < MOST:
         whole += float(integrand(np.arange(0.5, n), end / n).sum())
