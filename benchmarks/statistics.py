@@ -3,12 +3,6 @@
 python benchmarks/statistics.py [DATA_SETS]
 """
 
-import os
-
-# One thread each, so that the ratios are those of the algorithms.
-for library in ("OMP", "OPENBLAS", "MKL"):
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
 import shutil
 import statistics
 import subprocess

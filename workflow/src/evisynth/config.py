@@ -200,8 +200,8 @@ class ZeroCells(Strict):
     to: Literal["only0", "all", "if0all", "none", "tacc"] = Field(
         "only0",
         description=(
-            "Which studies: those with a zero cell, all, all if any has one, none; `tacc`: those "
-            "with a zero cell, by the treatment-arm correction."
+            "Which studies: those with a zero cell, all, all if any has one, none; `tacc`: "
+            "those with a zero cell, by the treatment-arm correction."
         ),
     )
     drop00: bool = Field(

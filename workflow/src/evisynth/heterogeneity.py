@@ -334,6 +334,7 @@ def heterogeneity(
     k, q, typical = len(yi), cochran_q(yi, vi, x), typical_vi(vi, x)
     df = k - (1 if x is None else np.shape(x)[1])
     (interval,) = tau2_intervals(yi, vi, x, level)
+    i2_q_low, i2_q_high = higgins_thompson_i2(q, df, level)
     notes = list(interval.notes)
     if k < FEW:
         notes.append(f"I2 is not to be interpreted below {FEW} studies")
@@ -354,6 +355,9 @@ def heterogeneity(
             i2_q=i2_of_q(q, df),
             h2=estimate.value / typical + 1,
             notes=(*estimate.notes, *notes),
+            tau2_se=estimate.se,
+            i2_q_low=i2_q_low,
+            i2_q_high=i2_q_high,
         )
         for method, estimate in tau2.items()
     )

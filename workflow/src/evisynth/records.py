@@ -253,7 +253,6 @@ class Fit:
     """
 
     measure: str
-    options: Mapping[str, object]
     level: float
     prediction: str
     k: int
@@ -267,6 +266,7 @@ class Fit:
     components: tuple[Component, ...] = ()
     shrunk: tuple[Shrunk, ...] = ()
     beyond: tuple[Beyond, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def headline(self) -> Estimate | None:

@@ -66,7 +66,7 @@ def _compiled(function: Function) -> Function:
     return cast(Function, compiled)
 
 
-# Below, yi and vi are of one data set (k,), the most precise study first, yi[0] = 0 and vi[0] = 1.
+# Below, yi and vi are of one data set (k,), the most precise study first: yi[0] = 0, vi[0] = 1.
 
 
 @_compiled
