@@ -682,20 +682,30 @@ def test_collinear_design_is_refused():
         glmm("OR", "CM.EL", SMALL_TABLES, x=np.ones((6, 2)))
 
 
-# Two maxima: at tau2 = 0 and far from it. Found by chance; the profile over tau was tabulated.
-LOWER_AT_ZERO = {
-    "ai": [1.0, 5, 12, 0, 7],
-    "bi": [2.0, 1, 0, 9, 3],
-    "ci": [9.0, 0, 1, 8, 1],
-    "di": [0.0, 9, 9, 1, 12],
+# Profile of tau by UM.FS: a maximum at 0 (-18.2668), a higher one at 2.63 (-16.2686).
+TWO_MAXIMA = {
+    "ai": [1, 16, 2, 10, 4],
+    "bi": [6, 1, 0, 0, 0],
+    "ci": [13, 433, 5, 0, 1],
+    "di": [36, 521, 0, 2, 9],
 }
 
 
-@pytest.mark.parametrize("model", ["UM.FS", "CM.EL", "UM.RS"])
-def test_maximum_is_not_below_any_of_a_grid(model):
-    found = glmm("OR", model, LOWER_AT_ZERO)
-    assert found.random.loglik >= found.common.loglik
-    assert found.random.tau2 > 1
+def test_higher_one_of_two_maxima_is_taken():
+    found = glmm("OR", "UM.FS", TWO_MAXIMA)
+    assert found.random.loglik > found.common.loglik + 1.9
+    assert found.random.tau2 == pytest.approx(6.910, abs=1e-3)
+    assert any("2 maxima" in note for note in found.random.notes)
+
+
+def test_two_variances_of_which_the_intercepts_one_is_small():
+    # without variance between the studies' effects the intercepts seem to have none at all
+    tables = {"ai": [0, 1, 7], "bi": [52, 1, 7], "ci": [208, 37, 7], "di": [177, 34, 13]}
+    found = glmm("OR", "UM.RS", tables)
+    assert found.common.sigma2 == 0
+    # the value at sigma = 0, tau = 1.118715, and at a point of a scan
+    assert found.random.loglik > max(-22.416758, -22.384069)
+    assert found.random.sigma2 > 0
 
 
 def draw_counts(draw, measure):
