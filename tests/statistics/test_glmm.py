@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, gammaln, logit
+from scipy.special import chdtri, expit, gammaln, logit
 
 from evisynth.models.families import binomial, hypergeometric, poisson
 from evisynth.models.glmm import FIELDS, MODELS, estimates, glmm
@@ -830,15 +830,19 @@ def test_unit_of_time_shifts_the_rate_only(power):
     close(two.tau2, one.tau2, 1e-8)
 
 
-def test_interval_of_tau2_is_where_the_profile_has_dropped():
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99999])
+def test_interval_of_tau2_is_where_the_profile_has_dropped(level):
     x, n = data("nielweise2007", "ci", "n2i")
-    found = glmm("PLO", "GLMM", {"xi": x, "ni": n})
+    found = glmm("PLO", "GLMM", {"xi": x, "ni": n}, level=level)
     terms = binomial(x[:, None], n[:, None])
     for tau2 in (found.tau2_low, found.tau2_high):
+        if tau2 == 0:  # below the cut not even there
+            assert 2 * (found.random.loglik - found.common.loglik) < chdtri(1, 1 - level)
+            continue
         tau = math.sqrt(tau2)
         best = newton(lambda mu, tau=tau: float(dense(terms, mu, tau)[0]))
         drop = 2 * (found.random.loglik - dense(terms, best, tau)[0])
-        close(drop, 3.841458820694124, 1e-7)
+        close(drop, chdtri(1, 1 - level), 1e-7)
 
 
 def test_moderators_shift_the_predictor():

@@ -357,15 +357,17 @@ def without_effects(problem: Problem, start: Point) -> Maximum:
     return _maximum(problem, point, at, float(decrement[0]), none, 1)
 
 
-def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) -> Maximum:
+def with_effect(
+    problem: Problem, start: Point, ceiling: Ceiling | None = None, margin: float = 6.0
+) -> Maximum:
     """Global maximum with one random effect.
 
     A scan of its standard deviation over SCAN, as far as `ceiling` (an upper bound of the
-    profile likelihood that falls in the standard deviation) does not rule out what is beyond;
+    profile likelihood that falls in the standard deviation) is not `margin` below the best;
     then finer scans around the best until Newton's method takes over, which may not leave the
     bracket nor end below a point of the scan.
     """
-    scan, values, points = _scan(problem, start, ceiling)
+    scan, values, points = _scan(problem, start, ceiling, margin)
     change = np.diff(values[: len(points)])
     rises, falls = change > SMALL, change < -SMALL
     maxima = int((np.append(True, rises) & np.append(falls, True)).sum())
@@ -398,12 +400,12 @@ def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) 
 
 
 def _scan(
-    problem: Problem, start: Point, ceiling: Ceiling | None
+    problem: Problem, start: Point, ceiling: Ceiling | None, margin: float
 ) -> tuple[Floats, Floats, list[Point]]:
     """Profile likelihood on SCAN, or up to where `ceiling` makes the rest irrelevant.
 
-    Then the last value is that of the ceiling: too low for a maximum or for a confidence
-    interval of any usual level.
+    Then the last value is that of the ceiling: too low for a maximum, and with a fitting
+    `margin` for a confidence interval.
     """
     values: list[float] = []
     points: list[Point] = []
@@ -411,7 +413,7 @@ def _scan(
         begin = len(values)
         if begin and ceiling is not None:
             bound = ceiling(float(SCAN[begin]))
-            if bound < max(values) - 6:
+            if bound < max(values) - margin:
                 return SCAN[: begin + 1], np.append(values, bound), points
         part = SCAN[begin : begin + (3 if begin else 8)]
         point, at, _ = climb(problem, _repeat(start, part[:, None]), rough=True)
