@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evisynth.measures import MEASURES, compute_effects
-from evisynth.menus import TESTS
+from evisynth.menus import ROBUST, TESTS
 from evisynth.presentation import (
     TEST_WORDS,
     AnalysisText,
@@ -225,7 +225,8 @@ def test_favours_asked_for_are_used():
 
 
 def test_every_test_has_words():
-    assert set(TEST_WORDS) == set(TESTS)
+    assert set(TEST_WORDS) == {*TESTS, "posterior", "profile"}
+    assert not TEST_WORDS.keys() & ROBUST.keys()
 
 
 # --- columns and rows -----------------------------------------------------------------------

