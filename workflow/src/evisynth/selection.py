@@ -13,7 +13,9 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+from evisynth import conversions
 from evisynth.config import Analysis, ArmContrast, Side
+from evisynth.conversions import named
 from evisynth.errors import Problem, echo
 from evisynth.evidence import Evidence, Study
 from evisynth.inputs import INPUTS, check_numbers
@@ -21,7 +23,7 @@ from evisynth.menus import FIELDS
 from evisynth.printed import number, parse_printed
 from evisynth.rows import RawRow
 from evisynth.studyfile import ArmValue, Derived, Result
-from evisynth.table_rows import table_rows
+from evisynth.table_rows import chosen_conversions, table_rows
 from evisynth.validation import choices, nearest
 
 NO_STUDY = "no study that fits"
@@ -336,7 +338,38 @@ def _counted(result: Result, value: ArmValue, n: int) -> GroupNumbers:
 
 
 def _averaged(result: Result, value: ArmValue, n: int) -> GroupNumbers:
-    return {"mi": _float(value.mean), "sdi": _float(value.sd), "ni": n}, "", ()
+    return _summary(result, value, n, 0), "", ()
+
+
+def _summary(result: Result, value: ArmValue, n: int, group: int) -> dict[str, float | None]:
+    """Mean and standard deviation of an arm, and what they may be derived from.
+
+    Parameters
+    ----------
+    group : 1 or 2 of a contrast, 0 for a single arm.
+    """
+    # Where the result is a median, standard error and interval are the median's.
+    of_mean = result.kind == "mean"
+    ci = value.ci if of_mean and value.ci and "NR" not in value.ci else (None, None)
+    q1, q3 = value.iqr or (None, None)
+    lowest, highest = value.range or (None, None)
+    texts = {
+        "mi": value.mean,
+        "sdi": value.sd,
+        "msei": value.se if of_mean else None,
+        "mci_lowi": ci[0],
+        "mci_highi": ci[1],
+        "medi": value.median,
+        "q1i": q1,
+        "q3i": q3,
+        "mini": lowest,
+        "maxi": highest,
+    }
+    numbers: dict[str, float | None] = {named("ni", group): n}
+    return numbers | {
+        named(field, group): None if text in (None, "NR") else number(str(text))
+        for field, text in texts.items()
+    }
 
 
 def _survived(result: Result, value: ArmValue, n: int) -> GroupNumbers:
@@ -461,14 +494,8 @@ def _two_groups(
         "n2i": _n(study, below[0], two),
     }
     if "sd1i" in INPUTS[analysis.measure].fields:
-        numbers = {
-            "m1i": _float(one.mean),
-            "sd1i": _float(one.sd),
-            "n1i": numbers["n1i"],
-            "m2i": _float(two.mean),
-            "sd2i": _float(two.sd),
-            "n2i": numbers["n2i"],
-        }
+        numbers = _summary(result, one, _n(study, above[0], one), 1)
+        numbers |= _summary(result, two, _n(study, below[0], two), 2)
     return [_candidate(analysis, study, result, (above[0], below[0]), numbers)]
 
 
@@ -485,16 +512,24 @@ def _candidate(
     why: str = "",
     notes: tuple[str, ...] = (),
 ) -> Candidate:
-    needed = INPUTS[analysis.measure].known
+    inputs = INPUTS[analysis.measure]
     given = {
         key: math.nan if value is None else float(value)
         for key, value in numbers.items()
-        if key in needed
+        if key in inputs.known | conversions.FIELDS.keys()
     }
     unusable = _unusable(analysis, result) or why
-    missing = [key for key, value in given.items() if math.isnan(value)]
+    missing = [key for key in inputs.known & given.keys() if math.isnan(given[key])]
     if missing and not unusable:
-        unusable = f"does not give {', '.join(missing)}"
+        given["ci_level"] = number(result.ci_level)
+        given, derived = conversions.complete(
+            given, inputs.alternatives, chosen=chosen_conversions(analysis)
+        )
+        notes += derived
+        missing = [key for key in missing if math.isnan(given[key])]
+        if missing:
+            unusable = "; ".join([f"does not give {', '.join(sorted(missing))}", *derived])
+    given = {key: value for key, value in given.items() if key in inputs.known}
     return Candidate(study, result, arms, given, unusable, notes)
 
 
@@ -502,7 +537,12 @@ def _unusable(analysis: Analysis, result: Result) -> str:
     """Why this result cannot be pooled, or nothing."""
     if not result.use:
         return str(result.why_not)
-    if result.kind not in INPUTS[analysis.measure].kinds:
+    kinds = INPUTS[analysis.measure].kinds
+    if result.kind == "median" and "mean" in kinds:
+        if "summary" in analysis.conversions:
+            return ""
+        return "printed as a median: `conversions: {summary: ...}` says how to derive a mean"
+    if result.kind not in kinds:
         kind = result.kind.replace("_", " ")
         return f"printed as a {kind}, which this measure cannot take"
     return ""

@@ -62,7 +62,7 @@ def table_rows(
     return rows
 
 
-def _chosen(analysis: Analysis) -> dict[str, str]:
+def chosen_conversions(analysis: Analysis) -> dict[str, str]:
     """Methods of conversion that exist; the others are mistakes that are said elsewhere."""
     wrong = {choice for choice, _, _ in conversions.check_chosen(analysis.conversions)}
     return {c: method for c, method in analysis.conversions.items() if c not in wrong}
@@ -87,7 +87,7 @@ def _mapping_problems(analysis: Analysis, place: str, config: str) -> list[Probl
                     "name the right column",
                 )
             )
-    chosen = _chosen(analysis)
+    chosen = chosen_conversions(analysis)
     there = conversions.reachable(columns, chosen)
     if not any(set(needed) <= there for needed in INPUTS[analysis.measure].alternatives):
         needed = " or ".join(" ".join(a) for a in INPUTS[analysis.measure].alternatives)
@@ -191,7 +191,7 @@ def _table_row(
     notes: tuple[str, ...] = ()
     if not wrong:
         numbers, notes = conversions.complete(
-            numbers, wanted, chosen=_chosen(analysis), printed=printed
+            numbers, wanted, chosen=chosen_conversions(analysis), printed=printed
         )
         wrong = check_numbers(analysis.measure, numbers)
     for field, found, expected in wrong:
