@@ -1,10 +1,10 @@
 """How fast the statistics are, beside PyMARE and metafor in the same run.
 
-python benchmarks/statistics.py [DATA_SETS]
+python benchmarks/speed.py [DATA_SETS]
 """
 
 import shutil
-import statistics
+from statistics import median
 import subprocess
 import sys
 import tempfile
@@ -41,7 +41,7 @@ def median_seconds(job: Callable[[], object]) -> float:
         start = time.perf_counter()
         job()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return median(times)
 
 
 def data(n: int, k: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
