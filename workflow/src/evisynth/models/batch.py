@@ -33,6 +33,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from evisynth.heterogeneity import FEW
+from evisynth.inference import normal_quantile, quantile
 from evisynth.linear import WIDEST
 from evisynth.records import Floats
 
@@ -70,6 +72,26 @@ class Many:
     tau2: Floats
     q: Floats
     s2w: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Intervals of n data sets by the default rules; every field has shape (n,).
+
+    Attributes
+    ----------
+    se : standard error of the interval of the mean.
+    low, high : of the mean; nan where not estimable.
+    pi_low, pi_high : prediction interval HK; nan below k = 3.
+    floored : whether Knapp and Hartung's interval is replaced by the floored one.
+    """
+
+    se: Floats
+    low: Floats
+    high: Floats
+    pi_low: Floats
+    pi_high: Floats
+    floored: NDArray[np.bool_]
 
 
 def _compiled(function: Function) -> Function:
@@ -321,3 +343,33 @@ def fit_many(yi: Floats, vi: Floats, k: NDArray[np.intp], *, method: str = "REML
     if k.size:
         _fit(yi, vi, np.cumsum(k) - k, k, method == "REML", out)
     return Many(k, *(np.ascontiguousarray(column) for column in out.T))
+
+
+def t_quantiles(df: NDArray[np.intp], level: float) -> Floats:
+    """`inference.quantile` at each of `df` (n,); nan below 1."""
+    found, where = np.unique(df, return_inverse=True)
+    values = [quantile(level, n) if n > 0 else math.nan for n in found.tolist()]
+    return np.array(values)[where] if values else np.empty(0)
+
+
+def headlines(fits: Many, *, level: float) -> Intervals:
+    """The intervals that are the headline by default (see `inverse_variance`), of many fits.
+
+    Knapp and Hartung's with its prediction interval; floored where s2w is below 1 and tau2 is
+    0, the interval narrower than Wald's, or k below 5; Wald's for k = 2. `level` as a fraction.
+    """
+    t, z = t_quantiles(fits.k - 1, level), normal_quantile(level)
+    two = fits.k == 2
+    narrower = t * np.sqrt(fits.s2w) < z
+    floored = ~two & (fits.s2w < 1) & ((fits.tau2 == 0) | narrower | (fits.k < FEW))
+    se = fits.se * np.sqrt(np.where(two | floored, 1.0, fits.s2w))
+    half = np.where(two, z, t) * se
+    reach = np.where(two, math.nan, t) * np.sqrt(se**2 + fits.tau2)
+    return Intervals(
+        se=se,
+        low=fits.estimate - half,
+        high=fits.estimate + half,
+        pi_low=fits.estimate - reach,
+        pi_high=fits.estimate + reach,
+        floored=floored,
+    )
