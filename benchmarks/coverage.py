@@ -7,7 +7,7 @@ Writes coverage.csv beside this script, the plots and the tables of docs/coverag
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -24,7 +24,7 @@ DOCS = HERE.parent / "docs"
 CSV = HERE / "coverage.csv"
 
 SEED = 20261120
-REPLICATES = 50_000
+REPLICATES = 100_000
 LEVEL = 0.95
 K = (3, 5, 10, 30)
 I2 = (0, 25, 50, 75, 90)
@@ -48,8 +48,8 @@ METHODS = {
     "default": "evisynth",
     "HK": "Knapp-Hartung without floor",
     "Wald": "metafor's default (Wald)",
-    "PI HK": "evisynth (HK)",
-    "PI HTS": "HTS",
+    "PI HK": "prediction: evisynth (HK)",
+    "PI HTS": "prediction: HTS",
 }
 MEAN, PREDICTION = ("default", "HK", "Wald"), ("PI HK", "PI HTS")
 
@@ -195,5 +195,148 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+Values = dict[tuple[Cell, str], float]
+# Style of each line, legible in grey.
+STYLE = {
+    "default": {"color": "black", "linestyle": "-", "marker": "o"},
+    "HK": {"color": "0.35", "linestyle": "--", "marker": "s", "markerfacecolor": "white"},
+    "Wald": {"color": "0.55", "linestyle": ":", "marker": "^"},
+    "PI HK": {"color": "black", "linestyle": "-", "marker": "o"},
+    "PI HTS": {"color": "0.35", "linestyle": "--", "marker": "s", "markerfacecolor": "white"},
+}
+LOW = LEVEL - 0.01
+
+
+def column(rows: list[dict[str, str]], name: str) -> Values:
+    """A column of the table by setting and method."""
+    return {
+        (
+            Cell(row["outcome"], row["sizes"], int(row["k"]), int(row["i2"])),
+            row["method"],
+        ): float(row[name])
+        for row in rows
+    }
+
+
+def plot(coverage: Values, methods: tuple[str, ...], path: Path) -> None:
+    """Small multiples: outcome and sizes down, k across, I2 along the axis."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+
+    mpl.use("svg")
+    sns.set_theme(context="paper", style="ticks")
+    mpl.rcParams |= {"svg.hashsalt": "coverage", "svg.fonttype": "none"}
+    lines = list(product(OUTCOMES, SIZES))
+    figure, axes = plt.subplots(len(lines), len(K), sharex=True, sharey="row", figsize=(8, 15))
+    for (outcome, sizes), row in zip(lines, axes, strict=True):
+        for k, axis in zip(K, row, strict=True):
+            axis.axhline(100 * LEVEL, color="0.7", linewidth=0.8, zorder=0)
+            for method in methods:
+                values = [coverage[Cell(outcome, sizes, k, i2), method] for i2 in I2]
+                axis.plot(I2, values, label=METHODS[method], markersize=4, **STYLE[method])
+            axis.set_xticks(I2)
+        row[0].set_ylabel(f"{OUTCOMES[outcome]},\n{sizes}\n%")
+    for k, axis in zip(K, axes[0], strict=True):
+        axis.set_title(f"k = {k}")
+    for axis in axes[-1]:
+        axis.set_xlabel("I² (%)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper center", ncols=3)
+    sns.despine(figure)
+    figure.tight_layout(rect=(0, 0, 1, 0.975))
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+Entry = Callable[[Cell], str]
+
+
+def table(entry: Entry) -> str:
+    """Settings down, I2 across."""
+    head = ["outcome", "sizes", "k", *(f"I² {i2}" for i2 in I2)]
+    lines = [head, ["---"] * 3 + ["---:"] * len(I2)]
+    for outcome, sizes, k in product(OUTCOMES, SIZES, K):
+        entries = [entry(Cell(outcome, sizes, k, i2)) for i2 in I2]
+        lines.append([OUTCOMES[outcome], SIZES[sizes], str(k), *entries])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def lowest(coverage: Values) -> str:
+    """The worst setting of each outcome and method."""
+    lines = [["outcome", *METHODS.values()], ["---"] * (1 + len(METHODS))]
+    for outcome, name in OUTCOMES.items():
+        entries = []
+        for method in METHODS:
+            settings = (cell for cell in cells() if cell.outcome == outcome)
+            value, cell = min(
+                ((coverage[cell, method], cell) for cell in settings), key=lambda pair: pair[0]
+            )
+            entries.append(f"{value:.1f} (k = {cell.k}, I² {cell.i2}, {SIZES[cell.sizes]})")
+        lines.append([name, *entries])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tables(rows: list[dict[str, str]]) -> str:
+    """What docs/coverage.md shows of the results."""
+    coverage, width, error = (column(rows, name) for name in ("coverage", "width", "error"))
+
+    def several(methods: tuple[str, ...]) -> Entry:
+        def entry(cell: Cell) -> str:
+            first, *others = (coverage[cell, method] for method in methods)
+            text = f"**{first:.1f}**" if first < 100 * LOW else f"{first:.1f}"
+            return " / ".join([text, *(f"{other:.1f}" for other in others)])
+
+        return entry
+
+    def ratios(cell: Cell) -> str:
+        wald = width[cell, "Wald"]
+        return " / ".join(f"{width[cell, method] / wald:.2f}" for method in ("default", "HK"))
+
+    def names(methods: tuple[str, ...]) -> str:
+        return " / ".join(METHODS[method] for method in methods)
+
+    return f"""## Lowest coverage
+
+Over all k, I² and sizes, %:
+
+{lowest(coverage)}
+
+## Coverage of the mean, %
+
+{names(MEAN)}. Bold: the default is below {100 * LOW:g} %.
+
+{table(several(MEAN))}
+
+## Mean width of the interval, as a multiple of Wald's
+
+{names(MEAN[:2])}.
+
+{table(ratios)}
+
+## Coverage of the effect of a new study, %
+
+Prediction intervals, {names(PREDICTION)}. Bold: the default is below {100 * LOW:g} %.
+
+{table(several(PREDICTION))}
+
+{rows[0]["replicates"]} replicates per setting; Monte Carlo standard error at most
+{max(error.values()):.2f} percentage points.
+"""
+
+
+def publish(rows: list[dict[str, str]]) -> None:
+    """Plots and tables in the documentation."""
+    coverage = column(rows, "coverage")
+    plot(coverage, MEAN, DOCS / "images" / "coverage.svg")
+    plot(coverage, PREDICTION, DOCS / "images" / "coverage_prediction.svg")
+    page = DOCS / "coverage.md"
+    text = page.read_text(encoding="utf-8")
+    kept = text[: text.index(MARK) + len(MARK)]
+    page.write_text(f"{kept}\n\n{tables(rows)}", encoding="utf-8")
+
+
+MARK = "<!-- from here on written by benchmarks/coverage.py -->"
+
+
 if __name__ == "__main__":
-    run(int(sys.argv[1]) if len(sys.argv) > 1 else REPLICATES)
+    publish(run(int(sys.argv[1]) if len(sys.argv) > 1 else REPLICATES))

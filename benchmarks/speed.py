@@ -4,7 +4,6 @@ python benchmarks/speed.py [DATA_SETS]
 """
 
 import shutil
-from statistics import median
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 

@@ -176,7 +176,7 @@ def _height(yi: Floats, vi: Floats, wi: Floats, tau2: float) -> float:
 
 @_compiled
 def _g(sums: Sums, tau2: float) -> tuple[float, float]:
-    """g and its derivative with respect to u."""
+    """The function g of the module, and its derivative with respect to u."""
     _, _, _, ypp, trace, ypp_falls, trace_falls = sums
     g = math.log(ypp / (1 + tau2) / trace)
     return g, trace_falls / trace - ypp_falls / ypp
