@@ -95,17 +95,19 @@ class Intervals:
 
 
 def _compiled(function: Function) -> Function:
-    """Compile once per machine; divisions by 0 give infinities, as in numpy.
+    """Compile as a part of `_fit`; divisions by 0 give infinities, as in numpy."""
+    return cast(Function, numba.njit(error_model="numpy")(function))
 
-    The machine code is kept in __pycache__, or in the user's cache where that cannot be
-    written; where neither can, every process compiles anew.
+
+def _kept(function: Function) -> Function:
+    """Compile once per machine: the code is kept in __pycache__, or else in the user's cache.
+
+    Where neither can be written, every process compiles anew.
     """
-    options = {"error_model": "numpy"}
     try:
-        compiled: Any = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder for its cache
-        compiled = numba.njit(**options)(function)
-    return cast(Function, compiled)
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    except RuntimeError:  # no folder for the cache
+        return _compiled(function)
 
 
 # Below, yi and vi are of one data set (k,), the most precise study first: yi[0] = 0, vi[0] = 1;
@@ -258,7 +260,7 @@ def _restricted(yi: Floats, vi: Floats, wi: Floats, at_0: Sums) -> float:
     return best
 
 
-@_compiled
+@_kept
 def _fit(
     yi: Floats,
     vi: Floats,
@@ -341,7 +343,12 @@ def fit_many(yi: Floats, vi: Floats, k: NDArray[np.intp], *, method: str = "REML
     k = np.ascontiguousarray(k, dtype=np.intp)
     out = np.full((k.size, 5), math.nan)
     if k.size:
-        _fit(yi, vi, np.cumsum(k) - k, k, method == "REML", out)
+        arguments = (yi, vi, np.cumsum(k) - k, k, method == "REML", out)
+        try:
+            _fit(*arguments)
+        except OSError:
+            # Compiled, but its code could not be kept, as where the disk is full.
+            _fit(*arguments)
     return Many(k, *(np.ascontiguousarray(column) for column in out.T))
 
 
