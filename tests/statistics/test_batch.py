@@ -173,10 +173,27 @@ def test_the_bounds_of_the_search_hold():
         bend = (after[1] - before[1]) / (2 * step)
         assert bend >= -0.5 - (1 - 2 * ratio) ** 2 / 4 - 1e-4
         assert bend <= 0.25 + (1 - 1.5 * ratio) ** 2 + 1e-4
-        # A step is safe, but that the shortest may be too long.
-        length = batch._step.py_func(value, slope, ratio)
-        if length > batch.STEP:
-            assert np.sign(g(u + 0.999 * length)[0]) == np.sign(value)
+
+
+@pytest.mark.parametrize("ratio", [1e-12, 0.1, 0.3, 0.49])
+@pytest.mark.parametrize("slope", [-1.9, -0.5, 0.0, 0.9])
+@pytest.mark.parametrize("value", [-5, -0.5, -1e-6, 1e-6, 0.5, 5])
+def test_a_step_ends_where_g_may_change_its_sign(value, slope, ratio):
+    length = batch._step.py_func(value, slope, ratio)
+    if value > 0:
+        lowest = -0.5 - (1 - 2 * ratio) ** 2 / 4
+        nearest = max(
+            value - (2 - ratio) * length, value + (slope + lowest / 2 * length) * length
+        )
+    else:
+        highest = 0.25 + (1 - 1.5 * ratio) ** 2
+        nearest = min(
+            value + (1 - 2 * ratio) * length, value + (slope + highest / 2 * length) * length
+        )
+    if length == batch.STEP:
+        assert nearest * value <= 0  # a safe step would be shorter
+    else:
+        assert nearest == pytest.approx(0, abs=1e-13)
 
 
 @pytest.mark.parametrize(("data", "expected"), [(F1, 0.08197311442), (F2, 0.047569), (F7, 0.0)])
