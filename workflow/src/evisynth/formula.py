@@ -199,7 +199,31 @@ def rewritten(
         or out.count("^") > 1
     ):
         raise DesignError(f"formula {formula!r}: too many products for a meta-analysis")
+    _check_grammar(out, formula)
     return " ".join(out) or "1", tuple(variables.values())
+
+
+def _check_grammar(tokens: Sequence[str], formula: str) -> None:
+    """Operands with signs between them, in brackets that close."""
+    depth, before, bad = 0, "(", ""
+    for token in tokens:
+        ended = before not in "+-*/:^("
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if token in "*:^)" and not ended:
+            bad = f"something is missing before {token}"
+        elif ended and token not in "+-*/:^)":
+            bad = "a sign is missing between two of its parts"
+        elif depth < 0:
+            bad = "a bracket is closed that was not opened"
+        if bad:
+            break
+        before = token
+    if not bad and tokens and before in "+-*/:^(":
+        bad = f"something is missing after {before}"
+    if not bad and depth:
+        bad = "a bracket is not closed"
+    if bad:
+        raise DesignError(f"formula {formula!r} is not well formed: {bad}")
 
 
 def _check_sign(tokens: Sequence[str], place: int, formula: str) -> None:
