@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.linalg import LinAlgError
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import NotComputable, Problem
 from evisynth.files import write_text
 from evisynth.inverse_variance import GENQ, NAGASHIMA
 from evisynth.measures import Measure, measure_of
@@ -63,7 +63,7 @@ def write_moderators(
 
     Raises
     ------
-    InputError
+    NotComputable
         With every formula, moderator and value to predict for that cannot be used.
     """
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def write_moderators(
             )
             predictions += rows or []
     if problems:
-        raise InputError(problems)
+        raise NotComputable(problems)
     for key, columns, rows in (
         ("subgroups", SUBGROUPS, groups),
         ("subgroup_tests", SUBGROUP_TESTS, tests),

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.linalg import LinAlgError
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import NotComputable, Problem
 from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
@@ -56,7 +56,7 @@ def fit_analysis(
 
     Raises
     ------
-    InputError
+    NotComputable
         With every model that the pooled rows cannot be fitted to.
     """
     level, dependence = settings["level"], settings["dependence"]
@@ -76,7 +76,7 @@ def fit_analysis(
         except ValueError:
             asked = {"model": main, **{f"also[{i}]": one for i, one in enumerate(also, 1)}}
             if problems := _impossible(effects, settings["analysis"], asked, file):
-                raise InputError(problems) from None
+                raise NotComputable(problems) from None
             raise
     else:
         fit = unpooled(effects, main, settings["why_not"])
