@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammainc, gammaincinv
-from support.references import F1, F2, F7, F8, rows, table
+from support.references import F1, F2, F7, F8, effects_of, find, rows, table
 
 from evisynth.heterogeneity import (
     INTERVALS,
@@ -90,12 +90,33 @@ def test_two_studies_have_an_interval_beyond_any_preset_limit():
     assert q_profile(*F8, 0.95).high > 100
 
 
+def test_every_interval_of_bcg_is_that_of_metafor():
+    """tests/reference/bcg.json, re/RR/REML; H2 and I2 are monotone in tau2."""
+    effects = effects_of(find("bcg", "escalc/RR"))
+    first = heterogeneity(
+        effects.yi, effects.vi, {"REML": estimate("REML", effects.yi, effects.vi)}, 0.95
+    )[0]
+    expected = {
+        "tau2_se": 0.166425752837,
+        "tau2_low": 0.119718361141,
+        "tau2_high": 1.11147908406,
+        "i2_low": 81.9205745586,
+        "i2_high": 97.6780749579,
+        "h2": 12.8557582353,
+        "h2_low": 5.53114922397,
+        "h2_high": 43.067712431,
+    }
+    for name, value in expected.items():
+        # metafor's REML stops with 8 digits
+        assert getattr(first, name) == pytest.approx(value, rel=1e-7), name
+
+
 def test_empty_profile_is_nan_and_said():
     """F7: metafor and PyMARE return 0, 0."""
     interval = q_profile(*F7, 0.95)
     assert interval.empty
     first = heterogeneity(*F7, estimates(*F7, first="REML"), 0.95)[0]
-    for value in (first.tau2_low, first.tau2_high, first.i2_low, first.i2_high):
+    for value in (first.tau2_low, first.tau2_high, first.i2_low, first.h2_high):
         assert math.isnan(value)
     assert any("empty" in note for note in first.notes)
     assert any("I2 is not to be interpreted" in note for note in first.notes)

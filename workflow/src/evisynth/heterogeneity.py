@@ -356,6 +356,8 @@ def heterogeneity(
             h2=estimate.value / typical + 1,
             notes=(*estimate.notes, *notes),
             tau2_se=estimate.se,
+            h2_low=interval.low / typical + 1,
+            h2_high=interval.high / typical + 1,
             i2_q_low=i2_q_low,
             i2_q_high=i2_q_high,
         )

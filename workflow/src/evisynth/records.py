@@ -103,7 +103,8 @@ class Heterogeneity:
     Attributes
     ----------
     tau2_low, tau2_high : Q-profile interval; both nan with a note where the set is empty.
-    i2, i2_low, i2_high, h2 : from tau2 and the typical variance (Higgins & Thompson 2002).
+    i2, i2_low, i2_high, h2, h2_low, h2_high : from tau2 and the typical variance (Higgins &
+        Thompson 2002), the intervals from that of tau2.
     i2_q, i2_q_low, i2_q_high : from Q, max(0, (Q - df) / Q), with its test-based interval.
     tau2_se : standard error of tau2; nan where the estimator has none.
     """
@@ -124,6 +125,8 @@ class Heterogeneity:
     h2: float
     notes: tuple[str, ...] = ()
     tau2_se: float = math.nan
+    h2_low: float = math.nan
+    h2_high: float = math.nan
     i2_q_low: float = math.nan
     i2_q_high: float = math.nan
 

@@ -174,7 +174,7 @@ def pooled_csv(analysis: str, fit: Fit, display: Sequence[Estimate]) -> str:
 
 HETEROGENEITY = (
     "analysis subgroup k q q_df q_p tau2 tau2_low tau2_high tau i2 i2_low i2_high i2_q h2 "
-    "method notes tau2_se i2_q_low i2_q_high"
+    "method notes tau2_se h2_low h2_high i2_q_low i2_q_high"
 ).split()
 
 
