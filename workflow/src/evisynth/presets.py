@@ -67,6 +67,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "revman5": Preset(
         model={"method": "DL", "test": "z", "floor": False, "prediction": "HTS"},
+        by_measure={measure: {"family": "MHDL"} for measure in ("OR", "RR", "RD")},
         zero_cells=NO_DOUBLE_ZEROS,
         measure_options={"SMD": {"variance": "RevMan"}},
         source=(
@@ -74,17 +75,15 @@ PRESETS: dict[str, Preset] = {
             "Handbook 5.1, 9.4.4; settings.meta('RevMan5') of the R package meta"
         ),
         limits=(
-            "this is RevMan 5's random-effects model with inverse-variance weights; what a new "
-            "outcome of RevMan 5 starts with is the common effect (`effects: common`; counts: "
-            "`family: MH`)",
-            "its Mantel-Haenszel random effects take Q around the Mantel-Haenszel estimate, "
-            "this takes it around the inverse-variance one: tau2 differs in the third digit or "
-            "so",
+            "this is RevMan 5's random-effects model; what a new outcome of RevMan 5 starts "
+            "with is the common effect (`effects: common`; counts: `family: MH`)",
+            "counts of two groups are pooled under its default name Mantel-Haenszel, with tau2 "
+            "from Q around that estimate; its `inverse variance` is `family: IV` here",
             "its Mantel-Haenszel common effect adds 1/2 to zero cells, our family MH does not",
-            "RevMan 5 prints I² from Q (column i2_q) and no prediction interval; ours has k - 2 "
-            "degrees of freedom (Higgins et al. 2009)",
-            "risk differences of studies with a zero cell: 1/2 is added to each cell, where the "
-            "document says only `where zeros cause problems`",
+            "RevMan 5 prints I² from Q (column i2_q) and no prediction interval; ours has "
+            "k - 2 degrees of freedom (Higgins et al. 2009)",
+            "risk differences of studies with a zero cell have 1/2 added to each cell, where "
+            "the document says only `where zeros cause problems`",
             FEW,
         ),
     ),
@@ -115,10 +114,10 @@ PRESETS: dict[str, Preset] = {
         limits=(
             "its common effect of two groups of counts is Mantel-Haenszel's with 1/2 added to "
             "zero cells (common effect here: inverse variance; row MH: nothing added)",
-            "the binomial model of metaprop is fitted with seven quadrature nodes, ours with as "
-            "many as the digits need",
-            "a mean difference with a standard deviation of 0 in one group has no weight there, "
-            "and is pooled here",
+            "the binomial model of metaprop is fitted with seven quadrature nodes, ours with "
+            "as many as the digits need",
+            "a mean difference with a standard deviation of 0 in one group has no weight "
+            "there, and is pooled here",
             "rates without events (IR, IRD) have not been compared",
             FEW,
         ),
@@ -126,8 +125,8 @@ PRESETS: dict[str, Preset] = {
     "iqwig6": Preset(
         model={"method": "PM", "test": "iqwig6", "prediction": "HTS"},
         source=(
-            "IQWiG, General Methods 6, section on meta-analyses, as documented by the R package "
-            "meta, settings.meta('IQWiG6'): Paule-Mandel, Knapp-Hartung, its variance floored "
+            "IQWiG, General Methods 6, section on meta-analyses, as documented by the R "
+            "package meta, settings.meta('IQWiG6'): Paule-Mandel, Knapp-Hartung, its variance floored "
             "where its interval is narrower than DerSimonian-Laird's"
         ),
         limits=(

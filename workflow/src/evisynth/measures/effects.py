@@ -138,7 +138,7 @@ def _like_meta(chosen: Measure, cells: Numbers, additions: tuple[float, float]) 
 def _correction_note(
     cells: Numbers, additions: tuple[float, float], *, by_arm: bool, like_meta: str
 ) -> str:
-    """What was added to which numbers; `like_meta` is the measure, where meta's form is asked."""
+    """What was added to which numbers; `like_meta`: the measure, for the form of meta."""
     if like_meta in EVENTS_ONLY:
         to = "added to sizes of groups and added to events"
     elif like_meta in VARIANCE_ONLY:
