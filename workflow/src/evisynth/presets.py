@@ -126,8 +126,8 @@ PRESETS: dict[str, Preset] = {
         model={"method": "PM", "test": "iqwig6", "prediction": "HTS"},
         source=(
             "IQWiG, General Methods 6, section on meta-analyses, as documented by the R "
-            "package meta, settings.meta('IQWiG6'): Paule-Mandel, Knapp-Hartung, its variance floored "
-            "where its interval is narrower than DerSimonian-Laird's"
+            "package meta, settings.meta('IQWiG6'): Paule-Mandel, Knapp-Hartung, its variance "
+            "floored where its interval is narrower than DerSimonian-Laird's"
         ),
         limits=(
             "IQWiG chooses between common effect, Knapp-Hartung and a summary in words by the "
