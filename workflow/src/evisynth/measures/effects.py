@@ -310,6 +310,9 @@ def compute_effects(
 
     alternatives = [used for used in chosen.inputs if used in names] or chosen.inputs[:1]
     vi = [effect.vi for effect in effects]
+    columns = dict.fromkeys(name for used in alternatives for name in used)
+    if any("ci_level" in used for used in cells):
+        columns["ci_level"] = None  # no input by itself, and part of what an interval says
     return EffectSizes(
         measure=measure,
         study=tuple(row.study for row in rows),
@@ -328,11 +331,7 @@ def compute_effects(
         options=with_defaults(measure, options or {}),
         reason=tuple(reasons),
         notes=tuple(notes),
-        raw={
-            name: _frozen([numbers.get(name, NAN) for numbers in given])
-            for used in alternatives
-            for name in used
-        },
+        raw={name: _frozen([numbers.get(name, NAN) for numbers in given]) for name in columns},
         covariates={
             name: tuple(row.covariates.get(name, "") for row in rows)
             for name in dict.fromkeys(name for row in rows for name in row.covariates)
