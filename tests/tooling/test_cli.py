@@ -154,8 +154,8 @@ BCG = ("--config", REVIEWS["bcg"])
         (("revman6", "metafor", *BCG), ["'revman6' is no preset", "did you mean 'revman5'?"]),
         (("revman5", "metafor", *BCG), ["--analysis: found nothing", "risk_ratio, odds_ratio"]),
         (
-            ("revman5", "metafor", "--analysis", "odds", *BCG),
-            ["found 'odds'", "did you mean 'odds_ratio'?"],
+            ("revman5", "metafor", "--analysis", "odd_ratio", *BCG),
+            ["found 'odd_ratio'", "did you mean 'odds_ratio'?"],
         ),
         (("revman5", "metafor", "--config", "nowhere.yaml"), ["no file nowhere.yaml"]),
         (("./revman5", "metafor", *BCG), ["'revman5' is no preset"]),

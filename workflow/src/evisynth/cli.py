@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,9 @@ def _of_config(name: str, project: Project, analysis: str) -> Run:
         effects, model = preset_settings(
             project.analysis(analysis), project.config.defaults, name
         )
-    return _run(project.rows[analysis], effects, {**pooling, "model": model})
+    run = _run(project.rows[analysis], effects, {**pooling, "model": model})
+    # As folders of results have them: with the numbers that the measure uses.
+    return replace(run, rows=raw_rows(effects_of(run)))
 
 
 def _of_folder(folder: Path) -> tuple[str, Run]:

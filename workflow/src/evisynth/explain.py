@@ -107,8 +107,9 @@ def raw_rows(effects: EffectSizes) -> tuple[RawRow, ...]:
 
     def numbers(i: int) -> dict[str, float]:
         found = {name: float(values[i]) for name, values in effects.raw.items()}
-        # What is printed with its effect has a size that no column of the measure holds.
-        return found if measure_of(effects).counts else {"ni": float(effects.ni[i]), **found}
+        # The size of a study whose effect is printed is in no column of the measure.
+        printed = measure_of(effects).design == "effect"
+        return {"ni": float(effects.ni[i]), **found} if printed else found
 
     return tuple(
         RawRow(
