@@ -209,6 +209,13 @@ class ZeroCells(Strict):
     drop00: bool = Field(
         False, description="Leave out studies with no events, or only events, in both groups."
     )
+    form: Literal["cells", "meta"] = Field(
+        "cells",
+        description=(
+            "What is corrected: all cells; or as the R package meta does it, for RR and PLN "
+            "events and group sizes alike, for RD and PR the variance only."
+        ),
+    )
 
 
 class Side(Strict):

@@ -22,7 +22,7 @@ from evisynth.records import (
     Rows,
     Shrunk,
 )
-from evisynth.specification import ModelSpec
+from evisynth.specification import FIXED, ModelSpec
 
 if TYPE_CHECKING:
     from evisynth.models.covariance import Blocks
@@ -98,6 +98,55 @@ def _mantel_haenszel(effects: EffectSizes, spec: ModelSpec) -> Rows:
         weights=_spread(effects, found.weights),
         notes=found.notes,
     )
+
+
+def _mantel_haenszel_random(effects: EffectSizes, spec: ModelSpec) -> Rows:
+    """Review Manager's random effects under Mantel and Haenszel's name.
+
+    Weights are inverse variances; tau2 is DerSimonian and Laird's with Q around the
+    Mantel-Haenszel estimate, for which 1/2 is added to the cells of studies with a zero cell
+    (Deeks & Higgins 2010; package meta's ``Q.Cochrane``). Method and tau2 of `spec` say
+    nothing here.
+    """
+    from evisynth.models.mantel_haenszel import mantel_haenszel
+    from evisynth.models.tables import Correction, chi_square
+
+    used = effects.pooled
+    yi, vi = effects.yi[used], effects.vi[used]
+    # The correction does not touch risk differences, whose estimate needs none.
+    common = mantel_haenszel(
+        effects.measure,
+        *counts(effects, FOURFOLD).values(),
+        level=spec.level,
+        labels=_labels(effects),
+        correction=Correction(0.5, "only0", drop00=False),
+    )
+    centre = common.estimate.estimate
+    if not math.isfinite(centre):
+        raise NotEstimable("; ".join(("no Mantel-Haenszel estimate", *common.notes)))
+    wi = 1 / vi
+    q, df = float(wi @ (yi - centre) ** 2), yi.size - 1
+    tau2 = max(0.0, (q - df) / float(wi.sum() - (wi**2).sum() / wi.sum()))
+    rows = inverse_variance(effects, replace(spec, family="IV", method=FIXED, tau2=tau2))
+    spread = replace(
+        rows.heterogeneity[0],
+        method="MHDL",
+        q=q,
+        q_p=chi_square(q, df).p,
+        i2_q=100 * max(0.0, (q - df) / q) if q > 0 else 0.0,
+        i2_q_low=NAN,
+        i2_q_high=NAN,
+        notes=(
+            "Q around the Mantel-Haenszel estimate",
+            *(note for note in rows.heterogeneity[0].notes if "is given" not in note),
+        ),
+    )
+    chosen = rows.estimates[rows.chosen]
+    if chosen.model == "random":
+        # Not given, as the model that was used to get here says.
+        notes = tuple(note for note in chosen.notes if "is given" not in note)
+        chosen = replace(chosen, method="MHDL", notes=notes)
+    return replace(rows, estimates=(chosen,), chosen=0, heterogeneity=(spread,))
 
 
 def _peto(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -453,6 +502,7 @@ def _q_only(method: str, found: "MantelHaenszel | Peto") -> Heterogeneity:
 FAMILIES: dict[str, Callable[[EffectSizes, ModelSpec], Rows]] = {
     "IV": _of_inverse_variance,
     "MH": _mantel_haenszel,
+    "MHDL": _mantel_haenszel_random,
     "PETO": _peto,
     "GLMM": _glmm,
     "BB": _beta_binomial,

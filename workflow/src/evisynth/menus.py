@@ -141,6 +141,7 @@ FIELDS: dict[str, str] = {
 FAMILIES: dict[str, str] = {
     "IV": "inverse variance: normal likelihood of every study's effect",
     "MH": "Mantel & Haenszel (1959): common effect, no continuity correction",
+    "MHDL": "Review Manager's random effects: inverse variance, DL's tau2 around MH's estimate",
     "PETO": "Peto (Yusuf et al. 1985): common odds ratio, one step from no effect",
     "GLMM": "exact likelihood of the counts, normally distributed effects (`glmm`)",
     "BB": "beta-binomial (Young-Xu & Chan 2008)",
@@ -152,6 +153,7 @@ FAMILIES: dict[str, str] = {
 
 FAMILY_MEASURES: dict[str, tuple[str, ...]] = {
     "MH": ("OR", "RR", "RD", "IRR", "IRD"),
+    "MHDL": ("OR", "RR", "RD"),
     "PETO": ("OR", "PETO"),
     "GLMM": ("PLO", "OR", "IRLN", "IRR"),
     "BB": ("PLO", "OR", "RR", "RD"),

@@ -92,6 +92,7 @@ MODEL_WORDS: dict[str, str] = {
 METHOD_WORDS: dict[str, str] = {
     "IV": "inverse variance",
     "MH": "Mantel–Haenszel",
+    "MHDL": "inverse variance; τ²: DerSimonian & Laird, around the Mantel–Haenszel estimate",
     "PETO": "Peto’s one-step odds ratio",
     "GLMM": "exact likelihood of the counts, normally distributed effects (GLMM)",
     "BB": "beta-binomial",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evisynth import presets
 from evisynth.config import (
     RESERVED,
     Analysis,
@@ -23,7 +24,6 @@ from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
-from evisynth.presets import PRESETS, choices
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
 from evisynth.specification import FIXED
@@ -236,7 +236,7 @@ def _over(below: Model, above: Model) -> Model:
 
 def model(analysis: Analysis, defaults: Defaults) -> Model:
     """Model of an analysis: its own keys over those of the defaults over the preset's."""
-    chosen = Model(**choices(preset(analysis, defaults), analysis.measure))
+    chosen = Model(**presets.choices(preset(analysis, defaults), analysis.measure))
     if "model" in defaults.model_fields_set:
         chosen = _over(chosen, defaults.model)
     return chosen if analysis.model is None else _over(chosen, analysis.model)
@@ -255,16 +255,19 @@ def preset_settings(
 
 def effects_settings(analysis: Analysis, preset: str, level: float) -> dict[str, Any]:
     """Choices on which the effect sizes of an analysis depend, under a preset."""
-    bundle = PRESETS[preset]
     zero_cells = analysis.zero_cells
     own = {key: getattr(zero_cells, key) for key in zero_cells.model_fields_set}
     return {
         "measure": analysis.measure,
         "options": {
-            **bundle.measure_options.get(analysis.measure, {}),
+            **presets.measure_options(preset, analysis.measure),
             **options(analysis),
         },
-        "zero_cells": {**ZeroCells().model_dump(), **bundle.zero_cells, **own},
+        "zero_cells": {
+            **ZeroCells().model_dump(),
+            **presets.zero_cells(preset, analysis.measure),
+            **own,
+        },
         "level": level,
     }
 

@@ -14,7 +14,15 @@ from evisynth.measures.registry import configured
 from evisynth.records import EffectSizes, Floats, RawRow
 
 TO = ("only0", "all", "if0all", "none", "tacc")
-ADDED_TO = ("added to events and non-events", "added to each cell", "added to events")
+FORMS = ("cells", "meta")
+# Of package meta: where the correction does not reach every cell.
+EVENTS_ONLY, VARIANCE_ONLY = frozenset({"RR", "PLN"}), frozenset({"RD", "PR"})
+ADDED_TO = (
+    "added to events and non-events",
+    "added to each cell",
+    "added to events",
+    "for the variance only",
+)
 REST = "non-events"  # of one group: no input, and so no field
 
 
@@ -57,13 +65,18 @@ def _has_zero(cells: Numbers) -> bool:
     return any(cells.get(name) == 0 for name in (*COUNTS, REST))
 
 
-def _double_zero(cells: Numbers) -> str:
-    """Why the two groups tell nothing of a ratio; empty if they do."""
+def _double_zero(cells: Numbers, *, only_events: bool = True) -> str:
+    """Why the two groups tell nothing of a ratio; empty if they do.
+
+    Parameters
+    ----------
+    only_events : whether two groups of events only count too.
+    """
     if cells.get("ai") == 0 and cells.get("ci") == 0:
         return "no events in both groups (drop00)"
     if cells.get("x1i") == 0 and cells.get("x2i") == 0:
         return "no events in both groups (drop00)"
-    if cells.get("bi") == 0 and cells.get("di") == 0:
+    if only_events and cells.get("bi") == 0 and cells.get("di") == 0:
         return "only events in both groups (drop00)"
     return ""
 
@@ -96,8 +109,41 @@ def _corrected(cells: Numbers, additions: tuple[float, float]) -> dict[str, floa
     return corrected
 
 
-def _correction_note(cells: Numbers, additions: tuple[float, float], *, by_arm: bool) -> str:
-    if "ai" in cells:
+def _like_meta(chosen: Measure, cells: Numbers, additions: tuple[float, float]) -> Effect:
+    """The effect with package meta's continuity correction.
+
+    RR and PLN: events and sizes of the groups get the same; where a group, or both groups of
+    two, have events only, the first term of the variance is that of the uncorrected events
+    (Hartung & Knapp 2001, doi:10.1002/sim.1009, eq. 18). RD and PR: the effect is that of the
+    cells as given, the variance that of the corrected cells.
+    """
+    corrected = _corrected(cells, additions)
+    if chosen.key in VARIANCE_ONLY:
+        return Effect(chosen.compute(cells).yi, chosen.compute(corrected).vi)
+    if chosen.key not in EVENTS_ONLY:
+        return chosen.compute(corrected)
+    groups = [
+        (cells[events], cells[rest], added)
+        for events, rest, added in zip(
+            ("xi", "ai", "ci"), (REST, "bi", "di"), (additions[0], *additions), strict=True
+        )
+        if events in cells
+    ]
+    full = all(rest == 0 for _, rest, _ in groups)
+    logs = [math.log((e + added) / (e + rest + added)) for e, rest, added in groups]
+    vi = [1 / (e if full else e + added) - 1 / (e + rest + added) for e, rest, added in groups]
+    return Effect(logs[0] - math.fsum(logs[1:]), math.fsum(vi))
+
+
+def _correction_note(
+    cells: Numbers, additions: tuple[float, float], *, by_arm: bool, like_meta: str
+) -> str:
+    """What was added to which numbers; `like_meta`: the measure, for the form of meta."""
+    if like_meta in EVENTS_ONLY:
+        to = "added to sizes of groups and added to events"
+    elif like_meta in VARIANCE_ONLY:
+        to = "added to each cell, for the variance only"
+    elif "ai" in cells:
         to = "added to each cell"
     else:
         to = "added to events and non-events" if REST in cells else "added to events"
@@ -170,6 +216,7 @@ def compute_effects(
     add: float | None = None,
     to: str = "only0",
     drop00: bool = False,
+    form: str = "cells",
     options: Options | None = None,
 ) -> EffectSizes:
     """Effect sizes of `rows`, in their order; a row that is not pooled stays, with a reason.
@@ -179,7 +226,10 @@ def compute_effects(
     rates to the events only, of the studies that `to` names: ``only0`` those with a zero cell,
     ``all``, ``if0all`` all if any study that is pooled has a zero cell, ``none``; ``tacc``
     those with a zero cell, in the proportions of the treatment-arm correction. With `drop00`
-    studies of two groups without events, or with events only, are not pooled. Rows that come
+    studies of two groups without events, or with events only, are not pooled. The `form`
+    ``meta`` is that of the R package meta: for RR and PLN it adds to the events and once to the
+    size of a group, for RD and PR it touches the variance only, and `drop00` keeps risk ratios
+    of groups with events only. Rows that come
     in as not included get their effect too, but decide nothing about the others.
 
     The study's own interval has the confidence `level` (a fraction) and is on the display
@@ -200,6 +250,8 @@ def compute_effects(
         raise ValueError(f"level must be a fraction between 0 and 1, not {level}")
     if to not in TO:
         raise ValueError(f"to must be one of {', '.join(TO)}, not {to!r}")
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
     if add is not None and not (math.isfinite(add) and add >= 0):
         raise ValueError(f"add must be finite and not negative, not {add}")
     if to == "tacc" and chosen.counts and chosen.design != "two_groups":
@@ -214,7 +266,10 @@ def compute_effects(
             raise ValueError(f"{measure}, {row.study}: {field} is {found}; expected {expected}")
     names = [_chosen(chosen, numbers) for numbers in given]
     cells = [_complete(numbers, used) for numbers, used in zip(given, names, strict=True)]
-    dropped = [_double_zero(numbers) if drop00 else "" for numbers in cells]
+    keeps_full = form == "meta" and measure == "RR"
+    dropped = [
+        _double_zero(numbers, only_events=not keeps_full) if drop00 else "" for numbers in cells
+    ]
     any_zero = any(
         _has_zero(numbers)
         for row, numbers, why in zip(rows, cells, dropped, strict=True)
@@ -227,15 +282,21 @@ def compute_effects(
         remarks = list(row.notes)
         effect, low, high = Effect(NAN, NAN), NAN, NAN
         if numbers:
-            used = numbers
+            used, additions = numbers, (0.0, 0.0)
             zero, by_arm = _has_zero(numbers), to == "tacc"
             corrects = {"only0": zero, "all": True, "if0all": any_zero, "tacc": zero}
             if amount > 0 and corrects.get(to, False) and not double_zero:
                 additions = _additions(numbers, amount, by_arm=by_arm)
                 used = _corrected(numbers, additions)
-                remarks.append(_correction_note(numbers, additions, by_arm=by_arm))
+                like_meta = measure if form == "meta" else ""
+                remarks.append(
+                    _correction_note(numbers, additions, by_arm=by_arm, like_meta=like_meta)
+                )
             if not double_zero:
-                effect = chosen.compute(used)
+                if form == "meta" and used is not numbers:
+                    effect = _like_meta(chosen, numbers, additions)
+                else:
+                    effect = chosen.compute(used)
                 remarks += effect.notes
                 reason = _not_estimable(effect, _has_zero(used))
             if not (math.isfinite(effect.yi) and math.isfinite(effect.vi)):
@@ -249,6 +310,9 @@ def compute_effects(
 
     alternatives = [used for used in chosen.inputs if used in names] or chosen.inputs[:1]
     vi = [effect.vi for effect in effects]
+    columns = dict.fromkeys(name for used in alternatives for name in used)
+    if any("ci_level" in used for used in cells):
+        columns["ci_level"] = None  # no input by itself, and part of what an interval says
     return EffectSizes(
         measure=measure,
         study=tuple(row.study for row in rows),
@@ -267,11 +331,7 @@ def compute_effects(
         options=with_defaults(measure, options or {}),
         reason=tuple(reasons),
         notes=tuple(notes),
-        raw={
-            name: _frozen([numbers.get(name, NAN) for numbers in given])
-            for used in alternatives
-            for name in used
-        },
+        raw={name: _frozen([numbers.get(name, NAN) for numbers in given]) for name in columns},
         covariates={
             name: tuple(row.covariates.get(name, "") for row in rows)
             for name in dict.fromkeys(name for row in rows for name in row.covariates)
