@@ -11,6 +11,7 @@ from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
 from evisynth.linear import Problem, at, problem, total
 from evisynth.measures import measure_of
+from evisynth.models.floor import knapp_hartung
 from evisynth.models.intervals import (
     henmi_copas,
     hybrid_common,
@@ -180,36 +181,6 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
     return replace(row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes))
 
 
-def _floored(rows: Mapping[str, Estimate], s2w: float, floor: bool) -> tuple[str, list[str]]:
-    """Which of the Knapp-Hartung tests is the headline, and why, for k > 2."""
-    plain, knha, adhoc = (rows[test].ci_high - rows[test].ci_low for test in BASIC_TESTS)
-    if math.isnan(knha):
-        return "adhoc", [
-            "floored Knapp-Hartung interval (factor 1): the plain one is not estimable, "
-            "residuals are all zero"
-        ]
-    if s2w >= 1:
-        return "knha", []  # nothing to floor: the factor is at least 1 as it is
-    few = f"fewer than {FEW} studies"
-    widths = f"{knha:.6g} against {plain:.6g} on the analysis scale"
-    reasons = []
-    if rows["knha"].tau2 == 0:
-        reasons.append("tau2 is 0")
-    if knha < plain:
-        reasons.append(f"the Knapp-Hartung interval is narrower than Wald's ({widths})")
-    if not reasons and rows["knha"].k < FEW:
-        reasons.append(few)
-    if not reasons:
-        return "knha", []
-    why = " and ".join(reasons)
-    if not floor:
-        return "knha", [f"Knapp-Hartung interval not floored, as configured, although {why}"]
-    return "adhoc", [
-        f"floored Knapp-Hartung interval (factor 1 instead of {s2w:.6g}, "
-        f"width {adhoc:.6g}): {why}"
-    ]
-
-
 def _random_headline(
     rows: Mapping[str, Estimate], s2w: float, spec: ModelSpec
 ) -> tuple[str, list[str]]:
@@ -221,7 +192,17 @@ def _random_headline(
             notes.append(f"{NOT_FOR_TWO[test]} is not used as headline: z instead")
         return "z", notes
     if test == "knha":
-        test, why = _floored(rows, s2w, spec.floor)
+        # Residuals that are all zero leave no interval, however small s2w is beside 0.
+        factor = 0.0 if math.isnan(rows["knha"].se) else s2w
+        test, why = knapp_hartung(
+            s2w=factor,
+            tau2=rows["z"].tau2,
+            k=k,
+            df=k - 1,
+            level=spec.level,
+            se=rows["z"].se,
+            floor=spec.floor,
+        )
         notes = [*why, *notes]
     return test, notes
 
