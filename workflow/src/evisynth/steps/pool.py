@@ -8,7 +8,7 @@ from typing import Any
 from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
-from evisynth.records import EffectSizes, Fit
+from evisynth.records import EffectSizes, Fit, as_pooled
 from evisynth.specification import Dependence, ModelSpec
 from evisynth.tables import (
     beyond_csv,
@@ -65,7 +65,8 @@ def write_pooled(effects: str, settings: Mapping[str, Any], output: Mapping[str,
     fit = fit_analysis(sizes, settings)
     name = settings["analysis"]
     on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
-    write_text(output["effects"], effects_csv(sizes, fit.weights))
+    shown = as_pooled(sizes, fit.entered)
+    write_text(output["effects"], effects_csv(shown, fit.weights))
     write_text(output["pooled"], pooled_csv(name, fit, on_display))
     write_text(output["heterogeneity"], heterogeneity_csv(name, fit))
     write_text(output["tau2_intervals"], tau2_intervals_csv(name, fit))
