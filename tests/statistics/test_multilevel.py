@@ -410,14 +410,14 @@ def test_no_point_of_a_grid_is_likelier_than_the_optimum(seed, decades, method):
 @given(seed=hostile)
 @settings(max_examples=15, deadline=None)
 def test_one_effect_per_study_is_the_usual_random_effects_model(seed):
-    from evisynth.tau2 import log_likelihood, restricted_likelihood
+    from evisynth.tau2 import estimate, log_likelihood
 
     random = np.random.default_rng(seed)
     k = int(random.integers(3, 12))
     vi = np.exp(random.normal(-2, 1.5, k))
     yi = random.normal(size=k) + 5
     fitted = fit(yi, covariance.diagonal(vi), nested(study=range(k)))
-    exact = restricted_likelihood(yi, vi)
+    exact = estimate("REML", yi, vi)
     close(
         fitted.log_likelihood,
         log_likelihood(yi, vi, exact.value, restricted=True),

@@ -372,11 +372,25 @@ def _robust(
                 pi_low=NAN,
                 pi_high=NAN,
                 prediction="",
-                notes=(*row.notes, *notes),
+                notes=(
+                    *row.notes,
+                    *notes,
+                    *_no_interval(float(sandwich.se[i]), float(sandwich.ci_low[i])),
+                ),
             ),
             null,
         )
         for i, row in enumerate(rows)
+    )
+
+
+def _no_interval(se: float, low: float) -> tuple[str, ...]:
+    """Why there is a standard error, but no interval."""
+    if math.isfinite(low) or math.isnan(se):
+        return ()
+    return (
+        "interval not estimable: clusters differ so much in weight that the degrees of "
+        "freedom are lost to rounding",
     )
 
 
@@ -478,6 +492,7 @@ def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
                 f"{fit.n_clusters} clusters",
                 *assumed,
                 *dict.fromkeys((*fit.notes, *found.notes)),
+                *_no_interval(float(fit.se[0]), float(fit.ci_low[0])),
             ),
         )
         rows.append(_against(row, null))

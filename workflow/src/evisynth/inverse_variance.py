@@ -142,12 +142,15 @@ def _other(data: _Data, mean: _Mean, tau2: Tau2) -> Estimate:
         row = WITHOUT_TAU2[spec.test](data.yi, data.vi, **common)
     if spec.test == "kr" or row.model == "common":
         return replace(row, prediction="KR" if spec.test == "kr" else "")
+    own = row.se
+    if spec.test == "hc":  # whose quantile is no one of t: never narrower than its interval
+        own = (row.ci_high - row.ci_low) / 2 / quantile(spec.level, NAN)
     half = prediction_half_width(
         spec.prediction,
         spec.level,
         row.k,
         wald_se=mean.se,
-        own_se=row.se,
+        own_se=own,
         tau2=row.tau2,
     )
     # Around the row's own estimate: that of Henmi and Copas is not the random-effects mean.
@@ -178,7 +181,16 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
         seed=spec.seed if spec.prediction == "NNF-boot" else None,
         replicates=spec.replicates,
     )
-    return replace(row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes))
+    notes = (*row.notes, *found.notes)
+    if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
+        notes = (
+            *notes,
+            "the estimate lies outside of the prediction interval, which is about the estimates "
+            "that go with all likely values of tau2",
+        )
+    return replace(
+        row, pi_low=found.low, pi_high=found.high, prediction=spec.prediction, notes=notes
+    )
 
 
 def _random_headline(
@@ -291,7 +303,7 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         tests = {test: rows[spec.method, test] for test in BASIC_TESTS}
         test, why = _random_headline(tests, means[spec.method].s2w, spec)
         chosen = (spec.method, test)
-        if spec.prediction in NAGASHIMA:
+        if spec.prediction in NAGASHIMA and rows[chosen].model == "random":
             rows[chosen] = _bootstrapped(data, rows[chosen])
         why += [note for note in spread[0].notes if note not in rows[chosen].notes]
     rows[chosen] = replace(rows[chosen], notes=(*why, *rows[chosen].notes))

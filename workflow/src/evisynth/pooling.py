@@ -9,7 +9,7 @@ import numpy as np
 from evisynth.families import DEPENDENT, EXACT, FAMILIES, NotEstimable, rows_for
 from evisynth.heterogeneity import tau2_intervals
 from evisynth.inference import quantile
-from evisynth.inverse_variance import NAGASHIMA, PREDICTION, inverse_variance
+from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION, inverse_variance
 from evisynth.measures import MEASURES, Measure, corrections, measure_of
 from evisynth.models.prediction import beyond, beyond_new
 from evisynth.records import (
@@ -233,7 +233,10 @@ def _table(effects: EffectSizes, spec: ModelSpec) -> tuple[Rows | None, str]:
     if k < 2:
         return None, f"no inverse-variance models: k = {k} with an effect size and a variance"
     try:
-        return inverse_variance(effects, replace(spec, family="IV")), ""
+        if spec.family != "IV":  # a test of another family's may not go with its method
+            test = spec.test if spec.test in BASIC_TESTS else "knha"
+            spec = replace(spec, family="IV", test=test)
+        return inverse_variance(effects, spec), ""
     except OverflowError as error:
         return None, f"not estimable: {error}"
 
