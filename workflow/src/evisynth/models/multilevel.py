@@ -1144,7 +1144,7 @@ def _assemble(
     counted = p + problem.n
     room = max(n, counted + 2)
     trace = _trace_p(problem, plain) if k > p else 0.0
-    # Precisions too far apart for the trace, a difference, to keep a digit: no typical variance.
+    # A difference, which precisions too far apart leave no digit of: no typical variance then.
     typical = (k - p) / trace * unit**2 if trace > 0 else NAN
     qe = float(plain.residuals @ plain.residuals)
     components = _components(problem, u, edges, typical)
