@@ -108,15 +108,14 @@ class Model(Strict):
     prior: Annotated[str, Field(max_length=200)] = Field(
         "half_normal(0.5)",
         description=(
-            "Prior of tau, with `family: BAYES`: half_normal(scale), half_cauchy(scale), "
-            "uniform(maximum), turner(outcome, comparison), rhodes(outcome, comparison)."
+            "Prior of tau, with `family: BAYES`; arguments are separated by semicolons."
         ),
     )
     modelweights: Literal["CORR", "HIER"] = Field(
         "CORR", description="Working model, with `family: RVE`: correlated or hierarchical."
     )
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
-        25_000, description="Bootstrap samples, with `prediction: NNF`."
+        25_000, description="Bootstrap samples, with `prediction: NNF-boot`."
     )
     seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
         1, description="Seed of whatever is random: the same result on every run."
