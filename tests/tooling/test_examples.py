@@ -11,7 +11,29 @@ from evisynth.config import Analysis, Config
 from evisynth.conversions import check_chosen, reachable
 from evisynth.inputs import INPUTS, check_options
 from evisynth.measures import compute_effects
-from evisynth.models.priors import named
+from evisynth.menus import (
+    FAMILIES,
+    GLMM,
+    INTERVALS,
+    MEASURES,
+    PREDICTION,
+    PRIORS,
+    ROBUST,
+    STRUCTURES,
+    TAU2,
+    TAU2_GIVEN,
+    TESTS,
+    WEIGHTS,
+)
+from evisynth.models import priors
+from evisynth.models.priors import (
+    RHODES,
+    RHODES_COMPARISONS,
+    RHODES_OUTCOMES,
+    TURNER,
+    TURNER_COMPARISONS,
+    named,
+)
 from evisynth.project import load_project, model, options
 from evisynth.specification import check
 from evisynth.steps.moderators import write_moderators
@@ -133,6 +155,55 @@ def test_every_page_of_the_statistics_has_an_example():
     named_pages = {block.id.rpartition(":")[0] for block in BLOCKS}
     pages = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/statistics/*.md")}
     assert pages <= named_pages
+
+
+def page(name):
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+EXPLAINED = {
+    "statistics/tau2.md": [*TAU2, *TAU2_GIVEN, *WEIGHTS],
+    "statistics/heterogeneity.md": INTERVALS,
+    "statistics/mean.md": [*TESTS, *PREDICTION],
+    "statistics/counts.md": ["MH", "PETO", "PLR", "BB"],
+    "statistics/glmm.md": GLMM,
+    "statistics/dependence.md": [*STRUCTURES, *ROBUST.keys() - {"none"}, "CORR", "HIER"],
+    "statistics/bayes.md": [
+        *PRIORS, *TURNER, *TURNER_COMPARISONS, *RHODES, *RHODES_OUTCOMES, *RHODES_COMPARISONS,
+    ],
+    "agreement.md": [*TESTS.keys() - {"adhoc"}, "CR2", "GLMM", "RVE", "REML", "DLIT"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_every_word_of_a_menu_is_on_its_page(name):
+    text = page(name)
+    lost = [w for w in EXPLAINED[name] if not re.search(rf"(?<!\w){re.escape(w)}(?!\w)", text)]
+    assert lost == []
+
+
+def test_every_family_and_measure_has_a_page():
+    text = "".join(page(str(path.relative_to(ROOT / "docs"))) for path in PAGES[2:])
+    assert [word for word in (*FAMILIES, *MEASURES) if f"`{word}`" not in text] == []
+
+
+def test_priors_of_the_menu_are_those_that_exist():
+    assert set(PRIORS) == set(priors.PRIORS)
+
+
+def test_agreement_names_tests_and_how_much_they_compare():
+    """The number of analyses in a row is one that its tests assert, or the sum of two."""
+    rows = [line for line in page("agreement.md").splitlines() if "`test_" in line]
+    assert len(rows) > 50
+    for row in rows:
+        asserted = set()
+        for name in re.findall(r"`(test_\w+\.py)`", row):
+            text = (ROOT / "tests/statistics" / name).read_text(encoding="utf-8")
+            _, _, counted = text.partition("def test_no_reference_is_lost")
+            asserted |= {int(n) for n in re.findall(r"\d+", counted.partition("\n\n\n")[0])}
+        sums = asserted | {one + two for one in asserted for two in asserted}
+        for number in re.findall(r"(\d\d+) (?:analyses|models|fits|data sets)", row):
+            assert int(number) in sums, row
 
 
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
