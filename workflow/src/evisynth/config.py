@@ -194,7 +194,10 @@ class ZeroCells(Strict):
 
     add: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = Field(
         None,
-        description="Number added to each cell; by default 0.5 (0 for PAS), see `to`.",
+        description=(
+            "Number added to each cell; by default 0.5, or 0 for measures that need none "
+            "(docs/statistics/effect-measures.md)."
+        ),
     )
     to: Literal["only0", "all", "if0all", "none", "tacc"] = Field(
         "only0",

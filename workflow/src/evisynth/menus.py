@@ -179,7 +179,7 @@ ROBUST: dict[str, str] = {
     "none": "model-based standard errors",
     "CR2": "bias-reduced, target the working model (Pustejovsky & Tipton 2018)",
     "CR2-identity": "bias-reduced, target the identity (PyMARE's)",
-    "CR1": "small-sample factor m/(m - p)",
+    "CR1": "the plain sandwich times m/(m - 1), m clusters",
     "CR0": "the plain sandwich",
 }
 

@@ -185,7 +185,9 @@ Another review is another file in a folder of its own:
 (`outcome` with `arms` or `contrast`) or from a CSV table (`table` with `columns`).
 
 In the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them
-(small letters for an analysis, which names a folder); a map is `key: value` lines.
+(small letters for an analysis, which names a folder); a map is `key: value` lines. The defaults
+of a model are those of the preset `cochrane2025` (`PLO` and `IRLN`: family `GLMM`). What the models
+are, and when to choose which: [statistics.md](statistics.md).
 
 An editor with YAML support completes and checks the keys after this first line:
 
@@ -302,7 +304,7 @@ def _one_of(words: list[Any]) -> str:
 
 def _bounds(node: dict[str, Any]) -> str:
     said = {"minimum": "from", "exclusiveMinimum": "above", "exclusiveMaximum": "and below"}
-    parts = [f"{word} {node[key]}" for key, word in said.items() if node.get(key)]
+    parts = [f"{word} {node[key]}" for key, word in said.items() if key in node]
     if 0 < node.get("maximum", 0) < 10**9:
         parts.append(f"to {node['maximum']}")
     return "".join(f" {part}" for part in parts)
