@@ -108,7 +108,8 @@ class Model(Strict):
     prior: Annotated[str, Field(max_length=200)] = Field(
         "half_normal(0.5)",
         description=(
-            "Prior of tau, with `family: BAYES`; arguments are separated by semicolons."
+            "Prior of tau, with `family: BAYES`: half_normal(scale), half_cauchy(scale), "
+            "uniform(maximum), turner(outcome, comparison), rhodes(outcome, comparison)."
         ),
     )
     modelweights: Literal["CORR", "HIER"] = Field(
