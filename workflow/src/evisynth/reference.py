@@ -186,8 +186,8 @@ Another review is another file in a folder of its own:
 
 In the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them
 (small letters for an analysis, which names a folder); a map is `key: value` lines. The defaults
-of a model are those of the preset `cochrane2025` (`PLO` and `IRLN`: family `GLMM`). What the models
-are, and when to choose which: [statistics.md](statistics.md).
+of a model are those of the preset `cochrane2025` (`PLO` and `IRLN`: family `GLMM`). What the
+models are, and when to choose which: [statistics.md](statistics.md).
 
 An editor with YAML support completes and checks the keys after this first line:
 
