@@ -124,7 +124,7 @@ def compute(config, folder):
                 "subgroups", "subgroup_tests", "regression", "regression_tests", "predictions",
             )  # fmt: skip
             output = {table: folder / f"{table}.csv" for table in tables}
-            write_moderators(source, project.moderator_settings(name), output)
+            write_moderators(source, project.moderator_settings(name), output, "config.yaml")
 
 
 @pytest.mark.parametrize("text", BLOCKS)
