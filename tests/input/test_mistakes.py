@@ -145,7 +145,7 @@ CONFIG_MISTAKES = {
     "measure in small letters": ("response", "measure: PLO", "measure: plo", 8, "response.measure", "'plo'", "'PLO'"),
     "unknown measure": ("response", "measure: PLO", "measure: XYZ", 8, "response.measure", "'XYZ'", "PLN, PLO"),
     "estimator": ("response", "measure: PLO", "measure: PLO\n    model: {method: Reml}", 9, "response.model.method", "'Reml'", "'REML'"),
-    "test": ("response", "measure: PLO", "measure: PLO\n    model: {test: t}", 9, "response.model.test", "'t'", "knha"),
+    "test": ("response", "measure: PLO", "measure: PLO\n    model: {test: u}", 9, "response.model.test", "'u'", "knha"),
     "level in per cent": ("response", "measure: PLO", "measure: PLO\n    level: 95", 9, "response.level", "'95'", "0.95"),
     "level NaN": ("response", "measure: PLO", "measure: PLO\n    level: nan", 9, "response.level", "'nan'", "finite"),
     "level in words": ("response", "measure: PLO", "measure: PLO\n    level: high", 9, "response.level", "'high'", "a number"),

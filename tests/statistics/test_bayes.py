@@ -13,12 +13,6 @@ from evisynth.models import priors
 from evisynth.models.bayes import bayes, row
 from evisynth.models.priors import (
     PRIORS,
-    RHODES,
-    RHODES_COMPARISONS,
-    RHODES_DOUBTFUL,
-    RHODES_OUTCOMES,
-    TURNER,
-    TURNER_COMPARISONS,
     half_cauchy,
     half_normal,
     log_normal,
@@ -26,6 +20,14 @@ from evisynth.models.priors import (
     rhodes,
     turner,
     uniform,
+)
+from evisynth.prior_tables import (
+    RHODES,
+    RHODES_COMPARISONS,
+    RHODES_DOUBTFUL,
+    RHODES_OUTCOMES,
+    TURNER,
+    TURNER_COMPARISONS,
 )
 
 # Rubin (1981): effects of coaching in eight schools

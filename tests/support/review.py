@@ -146,12 +146,26 @@ def effects_of(*analyses: str) -> set[str]:
 
 
 def pooled_of(*analyses: str) -> set[str]:
-    names = ("effects.csv", "pooled.csv", "heterogeneity.csv", "fit.json")
+    names = (
+        "effects.csv",
+        "pooled.csv",
+        "heterogeneity.csv",
+        "tau2_intervals.csv",
+        "components.csv",
+        "blups.csv",
+        "beyond.csv",
+        "fit.json",
+    )
     return {f"{a}/{name}" for a in analyses for name in names}
 
 
 def engines_of(*analyses: str) -> set[str]:
     return {f"{a}/engines.csv" for a in analyses}
+
+
+def moderators_of(*analyses: str) -> set[str]:
+    names = ("subgroups", "subgroup_tests", "regression", "regression_tests", "predictions")
+    return {f"{a}/{name}.csv" for a in analyses for name in names}
 
 
 def plots_of(*analyses: str) -> set[str]:

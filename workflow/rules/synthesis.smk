@@ -27,6 +27,7 @@ rule effects:
 rule pool:
     input:
         effects=f"{RESULTS}/{{analysis}}/effect_sizes.json",
+        config=ancient(str(CONFIG)),
         code=code("pool"),
     output:
         effects=f"{RESULTS}/{{analysis}}/effects.csv",
@@ -56,6 +57,7 @@ rule pool:
 rule moderators:
     input:
         effects=f"{RESULTS}/{{analysis}}/effect_sizes.json",
+        config=ancient(str(CONFIG)),
         code=code("moderators"),
     output:
         **{table: f"{RESULTS}/{{analysis}}/{table}.csv" for table in MODERATORS},

@@ -5,5 +5,8 @@ from evisynth.steps.pool import write_pooled
 
 with logged(snakemake.log[0]):
     write_pooled(
-        snakemake.input.effects, snakemake.params.settings, dict(snakemake.output.items())
+        snakemake.input.effects,
+        snakemake.params.settings,
+        dict(snakemake.output.items()),
+        snakemake.input.config,
     )

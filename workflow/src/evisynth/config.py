@@ -16,6 +16,7 @@ from evisynth.menus import (
     PRESETS,
     ROBUST,
     STRUCTURES,
+    STUDY_MODERATORS,
     TAU2,
     TAU2_GIVEN,
     TESTS,
@@ -109,7 +110,8 @@ class Model(Strict):
         "half_normal(0.5)",
         description=(
             "Prior of tau, with `family: BAYES`: half_normal(scale), half_cauchy(scale), "
-            "uniform(maximum), turner(outcome, comparison), rhodes(outcome, comparison)."
+            "uniform(maximum), log_normal(location; scale), log_student_t(location; scale), "
+            "turner(outcome; comparison), rhodes(outcome; comparison; area)."
         ),
     )
     modelweights: Literal["CORR", "HIER"] = Field(
@@ -277,7 +279,13 @@ class Analysis(Strict):
     columns: dict[FieldName, Text] = Field(
         {}, description="Which column of the table holds which field."
     )
-    moderators: list[Text] = Field([], description="Further columns to carry along.")
+    moderators: list[Text] = Field(
+        [],
+        description=(
+            "Further columns to carry along, for subgroups and regressions; of study files: "
+            f"{', '.join(STUDY_MODERATORS)}."
+        ),
+    )
     label_prefix: str = Field("", max_length=50, description="Put before labels of a table.")
     measure: Measure = Field(description="Effect measure.")
     measure_options: dict[Text, Text] = Field(

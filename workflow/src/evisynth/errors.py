@@ -65,6 +65,19 @@ class InputError(ValueError):
         super().__init__(f"{head} {self.HEAD}.\n\n" + "\n\n".join(shown))
 
 
+class NotComputable(InputError):
+    """What is asked for cannot be computed from these numbers.
+
+    Snakemake removes the results of a job before it runs, so that none is left that another
+    configuration gave.
+    """
+
+    HEAD = (
+        "that only the numbers show; the tables of this step are not there until mended, "
+        "and all other results are"
+    )
+
+
 class Disagreement(InputError):
     """Numbers of two programs that should be the same and are not."""
 

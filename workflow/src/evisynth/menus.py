@@ -161,6 +161,20 @@ FAMILY_MEASURES: dict[str, tuple[str, ...]] = {
 }
 """Measures that a family is for; a family that is not named takes every measure."""
 
+REGRESSION_TESTS = ("z", "t", "knha", "adhoc")
+"""Tests of `TESTS` that there are with moderators."""
+
+SHARED_ARM_MEASURES = ("OR", "RR", "RD", "AS", "IRR", "IRD", "MD", "ROM", "SMD")
+"""Measures for which a shared control group gives the covariance."""
+
+STUDY_MODERATORS: dict[str, str] = {
+    "year": "year of the report that the numbers are from",
+    "design": "design of the study",
+    "setting": "setting of its population",
+    "treatment": "treatment class of the arm, or of both arms: new v old",
+}
+"""Moderators that study files have."""
+
 GLMM: dict[str, str] = {
     "UM.FS": "unconditional, fixed study effects",
     "UM.RS": "unconditional, random study effects",

@@ -41,11 +41,8 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     if 0 < len(left_out) < len(effects.label):
         rows = f"{len(left_out)} of {len(effects.label)} rows"
         notes.append(f"shown but left out of the pooling, {rows}: {'; '.join(left_out)}")
-    used = [c for c, pooled in zip(effects.cluster, effects.included, strict=True) if pooled]
-    if len(set(used)) < len(used) and spec.family not in DEPENDENT:
-        notes.append(
-            f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
-        )
+    if spec.family not in DEPENDENT:
+        notes += _independent(effects)
     notes += _rare_events(effects)
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
@@ -53,6 +50,16 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     if spec.level != 0.95:
         notes.append(f"intervals at {100 * spec.level:g}%")
     return notes
+
+
+def _independent(effects: EffectSizes) -> list[str]:
+    """What a model that knows no clusters does with those that have several rows."""
+    used = [c for c, pooled in zip(effects.cluster, effects.included, strict=True) if pooled]
+    if len(set(used)) == len(used):
+        return []
+    return [
+        f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
+    ]
 
 
 def _rare_events(effects: EffectSizes) -> list[str]:
@@ -222,7 +229,9 @@ def pool(
             )
         ),
     )
-    estimates = [*table.estimates] if main is table else [*main.estimates, *table.estimates]
+    naive = _independent(effects) if model.family in DEPENDENT else []
+    beside = [replace(row, notes=(*naive, *row.notes)) for row in table.estimates]
+    estimates = [*table.estimates] if main is table else [*main.estimates, *beside]
     estimates[main.chosen] = chosen
     known = {_key(row) for row in estimates}
     for row in (row for rows in others for row in rows.estimates):
@@ -248,9 +257,12 @@ def pool(
     )
 
 
-def _key(row: Estimate) -> tuple[str, ...]:
-    """What tells the rows of an analysis apart."""
-    return (row.model, row.method, row.test, row.subgroup)
+def _key(row: Estimate) -> tuple[object, ...]:
+    """What tells the rows of an analysis apart; rows that say the same are the same row."""
+    # As text, because nan is not equal to itself.
+    numbers = (row.tau2, row.estimate, row.ci_low, row.ci_high, row.pi_low, row.pi_high)
+    names = (row.model, row.method, row.test, row.subgroup, row.prediction)
+    return (*names, *map(repr, numbers))
 
 
 def _intervals(

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from evisynth.conversions import check_chosen
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
-from evisynth.menus import FAMILY_MEASURES
+from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
-from evisynth.validation import choices as choices_of
-from evisynth.validation import nearest, part, validate
+from evisynth.specification import FIXED
+from evisynth.validation import part, validate
 from evisynth.yamltext import Document, read_yaml
 
 DEVICES = frozenset(
@@ -181,11 +180,21 @@ class Project:
                 if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
                     most = f"at most {overlap.at_most} " if overlap.at_most is not None else ""
                     one, two = sorted((study.id, overlap.with_))
+                    counted = most and self._overlaps_enter(name)
                     notes.append(
-                        f"{one} and {two} share {most}{overlap.unit} "
-                        f"({overlap.certainty}); they are counted twice here"
+                        f"{one} and {two} share {most}{overlap.unit} ({overlap.certainty}); "
+                        + (
+                            "this is in the covariances of the family MV, and nowhere else"
+                            if counted
+                            else "they are counted twice here"
+                        )
                     )
         return sorted(set(notes))
+
+    def _overlaps_enter(self, name: str) -> bool:
+        """Whether the covariances of an analysis take declared overlaps into account."""
+        asked = self.analysis(name).dependence
+        return asked is not None and asked.overlaps
 
     def drawing_settings(self, name: str) -> dict[str, Any]:
         """What the drawing of an analysis depends on besides effects and fit."""
@@ -217,7 +226,12 @@ def preset(analysis: Analysis, defaults: Defaults) -> str:
 
 def _over(below: Model, above: Model) -> Model:
     """The keys that `above` sets over those of `below`."""
-    return below.model_copy(update={key: getattr(above, key) for key in above.model_fields_set})
+    keys = {key: getattr(above, key) for key in above.model_fields_set}
+    if keys.get("method", FIXED) != FIXED:
+        keys.setdefault(
+            "tau2", None
+        )  # a value of tau2 goes with the method that it was given for
+    return below.model_copy(update=keys)
 
 
 def model(analysis: Analysis, defaults: Defaults) -> Model:
@@ -288,6 +302,7 @@ def load_project(file: Path) -> Project:
     files, analyses = (
         (config.evidence, config.analyses) if config else _right_parts(document.tree)
     )
+    defaults = config.defaults if config else _right_defaults(document.tree)
     evidence: Evidence | None = None
     unread = bool(config is None and files is None and document.tree.get("evidence"))
     if files:
@@ -298,7 +313,7 @@ def load_project(file: Path) -> Project:
         unread = bool(found)
     rows: dict[str, tuple[RawRow, ...]] = {}
     for name, analysis in analyses.items():
-        contradictions = _contradictions(name, analysis, str(file))
+        contradictions = _contradictions(name, analysis, defaults, str(file))
         problems += contradictions
         if unread and not analysis.table:
             problems += check_words(name, analysis, evidence, str(file)) if evidence else []
@@ -309,9 +324,29 @@ def load_project(file: Path) -> Project:
         problems += [
             p for p in found if not said or (p.found != NO_STUDY and p.place not in said)
         ]
+        if not found:
+            problems += _check_rows(name, analysis, rows[name], str(file))
     if problems or config is None:
         raise InputError(_with_lines(problems, document))
     return Project(file, config, evidence, rows)
+
+
+def _right_defaults(tree: Mapping[str, Any]) -> Defaults | None:
+    """The defaults of a configuration that is mistaken elsewhere."""
+    return part(Defaults, tree["defaults"]) if "defaults" in tree else Defaults()
+
+
+def _check_rows(
+    name: str, analysis: Analysis, rows: Sequence[RawRow], file: str
+) -> list[Problem]:
+    """What subgroups, regressions and dependence ask of the rows that were selected."""
+    problems: list[Problem] = []
+
+    def wrong(place: str, found: str, expected: str, action: str) -> None:
+        problems.append(Problem(file, f"analyses.{name}.{place}", found, expected, action))
+
+    check_rows(analysis, rows, wrong)
+    return problems
 
 
 def _right_parts(
@@ -353,9 +388,11 @@ def _check_axis(analysis: Analysis, wrong: Callable[[str, str, str, str], None])
                 wrong(f"forest.{key}", f"{value:g}", words, "correct it")
 
 
-def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
+def _contradictions(
+    name: str, analysis: Analysis, defaults: Defaults | None, file: str
+) -> list[Problem]:
     """Keys of an analysis that are each right and contradict each other."""
-    problems = []
+    problems: list[Problem] = []
 
     def wrong(place: str, found: str, expected: str, action: str) -> None:
         where = f"analyses.{name}.{place}" if place else f"analyses.{name}"
@@ -376,7 +413,7 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
         if not analysis.columns:
             wrong("columns", "nothing", "field: COLUMN for each field", "map the columns")
     else:
-        unused = ["rows", "columns", "moderators", "label_prefix"]
+        unused = ["rows", "columns", "label_prefix", "conversions"]
         if design == "one_group" and analysis.arms is None:
             wrong("arms", "nothing", "`arms: {treatment: ...}`", "say which arms")
         if design == "two_groups":
@@ -407,7 +444,7 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
             "add it",
         )
     _check_axis(analysis, wrong)
-    _check_model(analysis, wrong)
+    problems += _check_model(name, analysis, defaults, file)
     low_high = analysis.forest.axis
     if low_high and low_high[0] >= low_high[1]:
         wrong(
@@ -419,68 +456,51 @@ def _contradictions(name: str, analysis: Analysis, file: str) -> list[Problem]:
     return problems
 
 
-def _check_model(analysis: Analysis, wrong: Callable[[str, str, str, str], None]) -> None:
-    """Measure, models and moderators of an analysis can go together."""
-    for option, found, expected in check_options(analysis.measure, options(analysis)):
+def _check_model(
+    name: str, analysis: Analysis, defaults: Defaults | None, file: str
+) -> list[Problem]:
+    """Measure, models and moderators of an analysis can go together.
+
+    Parameters
+    ----------
+    defaults : None where they could not be read: then models are not known as a whole.
+    """
+    problems: list[Problem] = []
+
+    def at(place: str, found: str, expected: str, action: str) -> None:
+        problems.append(Problem(file, place, found, expected, action))
+
+    def wrong(place: str, found: str, expected: str, action: str) -> None:
+        at(f"analyses.{name}.{place}", found, expected, action)
+
+    chosen = options(analysis)
+    for option, found, expected in check_options(analysis.measure, chosen):
         wrong(f"measure_options.{option}", found, expected, "correct it")
     for choice, found, expected in check_chosen(analysis.conversions):
         wrong(f"conversions.{choice}", found, expected, "correct it")
-    for place, entry in (("model", analysis.model), *enumerate(analysis.also, 1)):
-        if entry is None:
-            continue
-        where = place if isinstance(place, str) else f"also[{place}]"
-        possible = FAMILY_MEASURES.get(entry.family, (analysis.measure,))
-        if analysis.measure not in possible:
-            wrong(
-                f"{where}.family",
-                f"{entry.family} with the measure {analysis.measure}",
-                f"a family for {analysis.measure}; {entry.family} is for {', '.join(possible)}",
-                "choose another family or measure",
-            )
-        if entry.family == "MV" and not (analysis.dependence and analysis.dependence.levels):
-            wrong(
-                f"{where}.family",
-                "MV without `dependence.levels`",
-                "which rows are not independent",
-                "add dependence: {levels: [...]}",
-            )
-    known = {"study", "cluster", "label", "year", *analysis.moderators}
-    named = [(f"subgroups[{i}].by", entry.by) for i, entry in enumerate(analysis.subgroups, 1)]
-    if analysis.dependence:
-        asked = analysis.dependence
-        named += [(f"dependence.levels[{i}]", name) for i, name in enumerate(asked.levels, 1)]
-        named += [("dependence.within", asked.within)]
-        named += [
-            (f"dependence.{key}", name)
-            for key, name in (("inner", asked.inner), ("shared_arm", asked.shared_arm))
-            if name
-        ]
-    for key, regression in analysis.regressions.items():
-        where = f"regressions.{key}"
-        named += [
-            (f"{where}.formula", name)
-            for name in NAME.findall(regression.formula)
-            if name not in FUNCTIONS
-        ]
-        named += [(f"{where}.reference", name) for name in regression.reference]
-        named += [
-            (f"{where}.predict[{i}]", name)
-            for i, values in enumerate(regression.predict, 1)
-            for name in values
-        ]
-    for where, name in dict.fromkeys(named):
-        allowed = known | {"effect"} if where.startswith("dependence") else known
-        if name not in allowed:
-            wrong(
-                where,
-                f"the column {echo(name)}",
-                f"one of: {choices_of(sorted(allowed))}",
-                f"correct it, or add it to `moderators`{nearest(name, allowed)}",
-            )
+    asked = [] if defaults is None else _asked(name, analysis, defaults)
+    if asked:
+        check_models(analysis, asked, chosen, wrong, at)
+    check_moderators(analysis, asked[0] if asked else None, wrong)
+    return problems
 
 
-NAME = re.compile(r"[^\W\d]\w*")
-FUNCTIONS = frozenset({"C", "factor", "I", "center", "log", "sqrt", "exp"})
+def _asked(name: str, analysis: Analysis, defaults: Defaults) -> list[Asked]:
+    """The models of an analysis with the place of each of their keys."""
+    own = f"analyses.{name}.preset" if analysis.preset else "defaults.preset"
+    places = dict.fromkeys(Model.model_fields, own)
+    if "model" in defaults.model_fields_set:
+        places |= {key: f"defaults.model.{key}" for key in defaults.model.model_fields_set}
+    main, given = model(analysis, defaults), frozenset[str]()
+    if analysis.model is not None:
+        given = frozenset(analysis.model.model_fields_set)
+        places |= {key: f"analyses.{name}.model.{key}" for key in given}
+    found = [Asked("model", main, given, places)]
+    for i, other in enumerate(analysis.also, 1):
+        given = frozenset(other.model_fields_set)
+        changed = {key: f"analyses.{name}.also[{i}].{key}" for key in given}
+        found.append(Asked(f"also[{i}]", _over(main, other), given, places | changed))
+    return found
 
 
 def options(analysis: Analysis) -> dict[str, str | float]:

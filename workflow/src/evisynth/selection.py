@@ -731,7 +731,7 @@ def _row(
         numbers=candidate.numbers,
         arms=tuple(f"{study.id}/{arm}" for arm in candidate.arms),
         cluster=study.id,
-        covariates={},
+        covariates={name: _moderator(name, candidate) for name in analysis.moderators},
         included=included and not candidate.unusable,
         reason=reason or candidate.unusable,
         notes=notes,
@@ -740,6 +740,20 @@ def _row(
         quote=result.quote,
         printed=_printed(result, candidate.arms),
     )
+
+
+def _moderator(name: str, candidate: Candidate) -> str:
+    """One of `menus.STUDY_MODERATORS` as text; empty where the file does not say."""
+    content = candidate.study.content
+    if name == "year":
+        reports = {report.id: report for report in content.reports}
+        year = reports[candidate.result.report].year
+        return "" if year is None else str(year)
+    if name == "setting":
+        return (content.population and content.population.setting) or ""
+    if name == "treatment":
+        return " v ".join(candidate.study.arm(arm).treatment for arm in candidate.arms)
+    return content.design if name == "design" else ""
 
 
 def _derivation(derived: Derived) -> str:

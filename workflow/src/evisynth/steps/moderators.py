@@ -1,13 +1,17 @@
 """Subgroups and meta-regressions of one analysis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from evisynth.errors import InputError, Problem
+from numpy.linalg import LinAlgError
+
+from evisynth.errors import NotComputable, Problem
 from evisynth.files import write_text
+from evisynth.inverse_variance import GENQ, NAGASHIMA
 from evisynth.measures import Measure, measure_of
+from evisynth.menus import REGRESSION_TESTS
 from evisynth.models.design import Design, DesignError, design
 from evisynth.models.permutation import permutation_test
 from evisynth.models.regression import (
@@ -21,12 +25,17 @@ from evisynth.models.regression import (
 from evisynth.models.subgroups import SubgroupFit, subgroups
 from evisynth.pooling import display
 from evisynth.records import EffectSizes
+from evisynth.specification import FIXED
 from evisynth.tables import effects_from_json
 from evisynth.tabular import Cell, to_csv
+from evisynth.tau2 import WEIGHTED
 
 # Below so many studies in a subgroup its own tau2 is not to be relied on.
 FEW = 5
-REGRESSION_TESTS = ("z", "t", "knha", "adhoc")
+# The flavours of prediction intervals that need a bootstrap are those of a single mean.
+INSTEAD = "HK"
+
+T = TypeVar("T")
 
 SUBGROUPS = (
     "analysis by subgroup tau2_rule k model method test estimate se ci_low ci_high pi_low "
@@ -44,43 +53,61 @@ PREDICTIONS = (
 
 
 def write_moderators(
-    effects: str, settings: Mapping[str, Any], output: Mapping[str, str]
+    effects: str, settings: Mapping[str, Any], output: Mapping[str, str], file: str
 ) -> None:
     """Write the tables of subgroups, regressions, their tests and predictions.
 
+    Parameters
+    ----------
+    file : name of the configuration, for messages.
+
     Raises
     ------
-    InputError
+    NotComputable
         With every formula, moderator and value to predict for that cannot be used.
     """
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
     name, problems = settings["analysis"], list[Problem]()
     groups: list[dict[str, Cell]] = []
     tests: list[dict[str, Cell]] = []
-    for place, asked in enumerate(settings["subgroups"], 1):
-        where = f"analyses.{name}.subgroups[{place}]"
-        try:
-            found = _subgroups(sizes, asked, settings)
-        except (DesignError, ValueError) as error:
-            problems.append(_problem(where, error))
-            continue
-        groups += _subgroup_rows(name, asked["by"], sizes, found)
-        tests.append(_subgroup_test(name, asked["by"], sizes, found))
     coefficients: list[dict[str, Cell]] = []
     quantities: list[dict[str, Cell]] = []
     predictions: list[dict[str, Cell]] = []
-    for key, asked in settings["regressions"].items():
-        where = f"analyses.{name}.regressions.{key}"
+
+    def attempt(place: str, compute: Callable[..., T], *given: Any) -> T | None:
+        """What the numbers do not allow becomes a problem with its place."""
         try:
-            fit = _regression(sizes, asked, settings)
-            common: dict[str, Cell] = {"analysis": name, "regression": key}
-            coefficients += _coefficient_rows(common, fit, asked)
-            quantities += _quantity_rows(common, fit)
-            predictions += _prediction_rows(common, measure_of(sizes), fit, asked["predict"])
-        except (DesignError, ValueError) as error:
-            problems.append(_problem(where, error))
+            return compute(*given)
+        except LinAlgError:
+            raise  # a ValueError by inheritance, but no mistake of the input
+        except ValueError as error:
+            problems.append(_problem(file, f"analyses.{name}.{place}", error))
+            return None
+
+    for i, asked in enumerate(settings["subgroups"], 1):
+        found = attempt(f"subgroups[{i}]", _subgroups, sizes, asked, settings)
+        if found:
+            groups += _subgroup_rows(name, asked["by"], sizes, found)
+            tests.append(_subgroup_test(name, asked["by"], found, _caveats(sizes, settings)))
+    for key, asked in settings["regressions"].items():
+        place, common = f"regressions.{key}", {"analysis": name, "regression": key}
+        fit = attempt(place, _regression, sizes, asked, settings)
+        if fit is None:
+            continue
+        notes = (*fit.notes, *_caveats(sizes, settings, asked["test"]))
+        quantities += _quantity_rows(common, fit)
+        rows = attempt(f"{place}.permutations", _coefficient_rows, common, fit, asked, notes)
+        coefficients += rows or []
+        rows = attempt(f"{place}.contrasts", _contrast_rows, common, fit, asked["contrasts"])
+        coefficients += rows or []
+        measure = measure_of(sizes)
+        for i, values in enumerate(asked["predict"], 1):
+            rows = attempt(
+                f"{place}.predict[{i}]", _prediction_rows, common, measure, fit, values
+            )
+            predictions += rows or []
     if problems:
-        raise InputError(problems)
+        raise NotComputable(problems)
     for key, columns, rows in (
         ("subgroups", SUBGROUPS, groups),
         ("subgroup_tests", SUBGROUP_TESTS, tests),
@@ -91,14 +118,38 @@ def write_moderators(
         write_text(output[key], to_csv(columns, rows))
 
 
-def _problem(place: str, error: Exception) -> Problem:
+def _problem(file: str, place: str, error: Exception) -> Problem:
     return Problem(
-        "the configuration",
+        file,
         place,
         str(error),
         "moderators and a formula that the pooled studies can answer",
         "correct it",
     )
+
+
+def _caveats(
+    effects: EffectSizes, settings: Mapping[str, Any], test: str | None = None
+) -> list[str]:
+    """What models with moderators do otherwise than the model of the analysis.
+
+    Parameters
+    ----------
+    test : of the regression itself, if it names one.
+    """
+    model, notes = settings["model"], []
+    if model["family"] != "IV":
+        notes.append(f"by inverse variance: the family {model['family']} has no moderators")
+    asked = test or model["test"]
+    if asked not in REGRESSION_TESTS:
+        notes.append(f"test knha: there is no {asked} with moderators")
+    clusters = _cells(effects, effects.cluster)
+    if len(set(clusters)) < len(clusters):
+        notes.append(
+            f"{len(clusters)} rows of {len(set(clusters))} clusters (studies) are taken as "
+            "independent"
+        )
+    return notes
 
 
 def _cells(effects: EffectSizes, values: Sequence[str]) -> list[str]:
@@ -140,6 +191,9 @@ def _subgroups(
         few = min(sizes, default=0) < FEW
         variance = "common" if few and max(sizes, default=0) > 1 else "separate"
     used = effects.pooled
+    if not used.any():
+        raise DesignError("no study can be pooled")
+    prediction = settings["model"]["prediction"]
     return subgroups(
         effects.yi[used],
         effects.vi[used],
@@ -149,7 +203,7 @@ def _subgroups(
         test=test,
         level=settings["level"],
         null=measure_of(effects).null,
-        prediction=settings["model"]["prediction"],
+        prediction=INSTEAD if prediction in NAGASHIMA else prediction,
         floor=settings["model"]["floor"],
         labels=_labels(effects),
     )
@@ -182,7 +236,7 @@ def _subgroup_rows(
 
 
 def _subgroup_test(
-    analysis: str, by: str, effects: EffectSizes, found: SubgroupFit
+    analysis: str, by: str, found: SubgroupFit, caveats: Sequence[str]
 ) -> dict[str, Cell]:
     return {
         "analysis": analysis,
@@ -190,7 +244,7 @@ def _subgroup_test(
         "tau2_rule": found.tau2,
         "k": sum(group.k for group in found.groups),
         **_test_cells(found.between),
-        "notes": "; ".join(found.notes),
+        "notes": "; ".join((*found.notes, *caveats)),
     }
 
 
@@ -203,41 +257,52 @@ def _regression(
 ) -> RegressionFit:
     method, test = _model(settings)
     used = effects.pooled
+    if not used.any():
+        raise DesignError("no study can be pooled")
     matrix: Design = design(
         asked["formula"],
         _covariates(effects),
         reference=asked["reference"],
         labels=_labels(effects),
     )
+    method, model = asked["method"] or method, settings["model"]
+    vi = effects.vi[used][matrix.kept]
     return meta_regression(
         effects.yi[used][matrix.kept],
-        effects.vi[used][matrix.kept],
+        vi,
         matrix,
-        method=asked["method"] or method,
+        method=method,
         test=asked["test"] or test,
         level=settings["level"],
-        fixed=settings["model"]["tau2"] if (asked["method"] or method) == "fixed" else None,
+        fixed=model["tau2"] if method == FIXED else None,
+        weights=GENQ[model["weights"]](vi) if method in WEIGHTED else None,
     )
 
 
 def _coefficient_rows(
-    common: Mapping[str, Cell], fit: RegressionFit, asked: Mapping[str, Any]
+    common: Mapping[str, Cell],
+    fit: RegressionFit,
+    asked: Mapping[str, Any],
+    notes: Sequence[str],
 ) -> list[dict[str, Cell]]:
     permuted: Sequence[float] = ()
-    notes = list(fit.notes)
     if asked["permutations"]:
         found = permutation_test(fit, most=asked["permutations"], seed=asked["seed"])
         permuted = found.p
-        notes += found.notes
+        notes = (*notes, *found.notes)
     rows = [
         _coefficient(common, fit, "coefficient", entry, notes) for entry in fit.coefficients
     ]
     for row, p in zip(rows, permuted, strict=False):
         row["permutation_p"] = p
-    if asked["contrasts"]:
-        entries, _ = contrasts(fit, asked["contrasts"])
-        rows += [_coefficient(common, fit, "contrast", entry, ()) for entry in entries]
     return rows
+
+
+def _contrast_rows(
+    common: Mapping[str, Cell], fit: RegressionFit, asked: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, Cell]]:
+    entries, _ = contrasts(fit, asked) if asked else ((), None)
+    return [_coefficient(common, fit, "contrast", entry, ()) for entry in entries]
 
 
 def _coefficient(
@@ -293,23 +358,22 @@ def _prediction_rows(
     common: Mapping[str, Cell],
     measure: Measure,
     fit: RegressionFit,
-    asked: Sequence[Mapping[str, str]],
+    values: Mapping[str, str],
 ) -> list[dict[str, Cell]]:
-    back = measure.back
-    rows: list[dict[str, Cell]] = []
-    for values in asked:
-        (found,) = predict(fit, {name: [value] for name, value in values.items()})
-        words = ", ".join(f"{name} = {value}" for name, value in values.items())
-        shown = replace(
-            found,
-            se=float("nan"),
-            **{
-                name: back(getattr(found, name))
-                for name in ("estimate", "ci_low", "ci_high", "pi_low", "pi_high")
-            },
-        )
-        rows += [
-            {**common, "moderators": words, **asdict(entry), "scale": scale}
-            for scale, entry in (("analysis", found), ("display", shown))
-        ]
-    return rows
+    (found,) = predict(fit, {name: [value] for name, value in values.items()})
+    words = ", ".join(f"{name} = {value}" for name, value in values.items())
+    ci_low, ci_high = measure.shown(found.ci_low, found.ci_high)
+    pi_low, pi_high = measure.shown(found.pi_low, found.pi_high)
+    shown = replace(
+        found,
+        estimate=measure.back(found.estimate),
+        se=float("nan"),
+        ci_low=ci_low,
+        ci_high=ci_high,
+        pi_low=pi_low,
+        pi_high=pi_high,
+    )
+    return [
+        {**common, "moderators": words, **asdict(entry), "scale": scale}
+        for scale, entry in (("analysis", found), ("display", shown))
+    ]

@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from numpy.linalg import LinAlgError
+
+from evisynth.errors import NotComputable, Problem
 from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
@@ -42,27 +45,71 @@ def _dependence(settings: Mapping[str, Any]) -> Dependence:
     return Dependence(**values, shared=shared)
 
 
-def fit_analysis(effects: EffectSizes, settings: Mapping[str, Any]) -> Fit:
-    """Pool `effects` as the analysis asks; with `pool: no` nothing is, and the fit says why."""
+def fit_analysis(
+    effects: EffectSizes, settings: Mapping[str, Any], file: str = "the configuration"
+) -> Fit:
+    """Pool `effects` as the analysis asks; with `pool: no` nothing is, and the fit says why.
+
+    Parameters
+    ----------
+    file : name of the configuration, for messages.
+
+    Raises
+    ------
+    NotComputable
+        With every model that the pooled rows cannot be fitted to.
+    """
     level, dependence = settings["level"], settings["dependence"]
     main = model_spec(settings["model"], level, dependence)
     if settings["pool"]:
-        fit = pool(
-            effects,
-            main,
-            [model_spec(other, level, dependence) for other in settings["also"]],
-            intervals=settings["intervals"],
-            thresholds=settings["thresholds"],
-        )
+        also = [model_spec(other, level, dependence) for other in settings["also"]]
+        try:
+            fit = pool(
+                effects,
+                main,
+                also,
+                intervals=settings["intervals"],
+                thresholds=settings["thresholds"],
+            )
+        except LinAlgError:
+            raise  # a ValueError by inheritance, but no mistake of the input
+        except ValueError:
+            asked = {"model": main, **{f"also[{i}]": one for i, one in enumerate(also, 1)}}
+            if problems := _impossible(effects, settings["analysis"], asked, file):
+                raise NotComputable(problems) from None
+            raise
     else:
         fit = unpooled(effects, main, settings["why_not"])
     return replace(fit, notes=(*fit.notes, *settings["notes"]))
 
 
-def write_pooled(effects: str, settings: Mapping[str, Any], output: Mapping[str, str]) -> None:
-    """Write the tables of one analysis and fit.json."""
+def _impossible(
+    effects: EffectSizes, analysis: str, asked: Mapping[str, ModelSpec], file: str
+) -> list[Problem]:
+    """Which of the models the pooled rows cannot be fitted to, and why."""
+    problems = []
+    for place, spec in asked.items():
+        try:
+            pool(effects, spec)
+        except ValueError as error:
+            problems.append(
+                Problem(
+                    file,
+                    f"analyses.{analysis}.{place}",
+                    f"{spec.family}, for which {error}",
+                    "a model that the pooled studies can answer",
+                    "choose another model, or correct what it stands on (`dependence`, data)",
+                )
+            )
+    return problems
+
+
+def write_pooled(
+    effects: str, settings: Mapping[str, Any], output: Mapping[str, str], file: str
+) -> None:
+    """Write the tables of one analysis and fit.json; `file` is the configuration's name."""
     sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
-    fit = fit_analysis(sizes, settings)
+    fit = fit_analysis(sizes, settings, file)
     name = settings["analysis"]
     on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
     write_text(output["effects"], effects_csv(sizes, fit.weights))
