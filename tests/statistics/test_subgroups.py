@@ -174,14 +174,15 @@ def test_a_common_effect_needs_no_tau2():
     np.testing.assert_allclose(common.between.statistic, fit.between.statistic, rtol=1e-12)
 
 
-def test_identical_effects_have_no_standard_error_under_knapp_hartung():
+@pytest.mark.parametrize("floor", [True, False])
+@pytest.mark.parametrize("variance", ["separate", "common"])
+def test_identical_effects_have_the_floored_interval_only(variance, floor):
     yi, vi = np.full(6, 0.5), np.full(6, 0.1)
-    for variance in ("separate", "common"):
-        fit = subgroups(yi, vi, list("aaabbb"), variance=variance, floor=False)
-        assert all(math.isnan(group.estimate.se) for group in fit.groups)
-        floored = subgroups(yi, vi, list("aaabbb"), variance=variance)
-        assert all(group.estimate.test == "adhoc" for group in floored.groups)
-        np.testing.assert_allclose(floored.between.p, 1)
+    fit = subgroups(yi, vi, list("aaabbb"), variance=variance, floor=floor)
+    for group in fit.groups:
+        assert group.estimate.test == "adhoc"
+        assert any("residuals are all zero" in note for note in group.estimate.notes)
+    np.testing.assert_allclose(fit.between.p, 1)
 
 
 def test_impossible_input_is_refused():

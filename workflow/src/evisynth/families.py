@@ -1,7 +1,8 @@
 """Families of models: from the rows of an analysis to what each family says of them.
 
-Every function takes effect sizes, of which at least two rows are pooled, and a specification.
-Models are imported where they are fitted: a job that needs none of them does not wait for them.
+Every function takes effect sizes, of which at least two rows are pooled (`rows_for` says which
+a family can use), and a specification. Models are imported where they are fitted: a job that
+needs none of them does not wait for them.
 """
 
 import math
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evisynth.inference import two_sided_p
 from evisynth.inverse_variance import few_studies, inverse_variance
-from evisynth.measures import measure_of
+from evisynth.measures import corrections, measure_of
 from evisynth.records import (
     Component,
     EffectSizes,
@@ -40,6 +42,16 @@ EFFECT = "effect"
 """Name of the level of single effects."""
 # With no assumption named, robumeta's.
 RHO = 0.8
+EXACT = frozenset({"MH", "PETO", "GLMM", "BB", "PLR"})
+"""Families of the counts themselves: no effect sizes, no continuity corrections."""
+DEPENDENT = frozenset({"MV", "RVE"})
+"""Families in which rows may depend on each other."""
+
+FOURFOLD = ("ai", "bi", "ci", "di")
+RATES = ("x1i", "t1i", "x2i", "t2i")
+COUNTS = {"PLO": ("xi", "ni"), "IRLN": ("xi", "ti"), "IRR": RATES, "IRD": RATES}
+"""Counts that the exact families take, by measure; for any other FOURFOLD."""
+NO_REGULAR_PREDICTION = ("NNF", "NNF-boot")
 
 
 def _of_inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -48,20 +60,41 @@ def _of_inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
     return replace(rows, estimates=(rows.estimates[rows.chosen],), chosen=0)
 
 
-def counts(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
-    """Raw numbers of the pooled rows, as given: without any continuity correction."""
-    raw, used = effects.raw, effects.pooled
-    found = {name: raw[name][used] for name in names if name in raw}
+def _raw(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
+    """Raw numbers of all rows, non-events made up from sizes where they are not given."""
+    raw = effects.raw
+    found = {name: raw[name] for name in names if name in raw}
     for cell, size, other in (("bi", "n1i", "ai"), ("di", "n2i", "ci")):
         if cell in names and size in raw:
-            rest = raw[size][used] - raw[other][used]
+            rest = raw[size] - raw[other]
             given = found.get(cell, rest)
             found[cell] = np.where(np.isnan(given), rest, given)
     return {name: found[name] for name in names}
 
 
-FOURFOLD = ("ai", "bi", "ci", "di")
-RATES = ("x1i", "t1i", "x2i", "t2i")
+def counts(effects: EffectSizes, names: tuple[str, ...]) -> dict[str, Floats]:
+    """Raw numbers of the pooled rows, as given: without any continuity correction."""
+    return {name: values[effects.pooled] for name, values in _raw(effects, names).items()}
+
+
+def rows_for(effects: EffectSizes, family: str) -> EffectSizes:
+    """The effects with those rows included that the family can use.
+
+    Exact families use all rows that the reviewer wants pooled and whose counts are complete:
+    also those that have no effect size, or none with a variance, because of zero cells, and
+    those that `drop00` leaves out, from which they learn what there is to be learned.
+    """
+    if family not in EXACT or not effects.included:
+        return effects
+    numbers = _raw(effects, COUNTS.get(effects.measure, FOURFOLD))
+    complete = np.all([np.isfinite(values) for values in numbers.values()], axis=0)
+    wanted = effects.selected or effects.included
+    return replace(
+        effects,
+        included=tuple(
+            one and bool(whole) for one, whole in zip(wanted, complete, strict=True)
+        ),
+    )
 
 
 def _labels(effects: EffectSizes) -> list[str]:
@@ -84,9 +117,8 @@ def _spread(effects: EffectSizes, weights: Floats) -> Floats:
 def _mantel_haenszel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.mantel_haenszel import mantel_haenszel, mantel_haenszel_rates
 
-    rates = effects.measure in ("IRR", "IRD")
-    names = RATES if rates else FOURFOLD
-    found = (mantel_haenszel_rates if rates else mantel_haenszel)(
+    names = COUNTS.get(effects.measure, FOURFOLD)
+    found = (mantel_haenszel_rates if names == RATES else mantel_haenszel)(
         effects.measure,
         *counts(effects, names).values(),
         level=spec.level,
@@ -167,22 +199,43 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
     measure = effects.measure
     # Single groups have one model; which of the models for two groups is the choice.
     model = "GLMM" if "GLMM" in MODELS[measure] else spec.glmm
-    names = {"PLO": ("xi", "ni"), "IRLN": ("xi", "ti"), "IRR": RATES}.get(measure, FOURFOLD)
-    found = glmm(measure, model, counts(effects, names), level=spec.level)
-    # Knapp and Hartung's factor has no counterpart here; its t distribution has. With 1 degree
-    # of freedom that says nothing.
-    test = "z" if spec.effects == "common" or spec.test == "z" or found.k == 2 else "t"
-    why = list(few_studies(found.k, found.random.tau2)) if spec.effects == "random" else []
-    if found.k == 2 and spec.test != "z":
-        why.append("t with 1 df is not used as headline: z instead")
-    rows = estimates(
-        found, level=spec.level, null=measure_of(effects).null, prediction=spec.prediction
+    numbers = counts(effects, COUNTS.get(measure, FOURFOLD))
+    found = glmm(measure, model, numbers, level=spec.level)
+    random, null = found.random, measure_of(effects).null
+    flavour = "HK" if spec.prediction in NO_REGULAR_PREDICTION else spec.prediction
+    rows = estimates(found, level=spec.level, null=null, prediction=flavour)
+    if flavour != spec.prediction:
+        why = f"no prediction interval {spec.prediction} for this family"
+        rows = tuple(replace(r, pi_low=NAN, pi_high=NAN, notes=(*r.notes, why)) for r in rows)
+    rows = tuple(
+        replace(row, prediction="" if math.isnan(row.pi_low) else flavour) for row in rows
     )
-    rows = tuple(replace(row, prediction=spec.prediction) for row in rows)
-    chosen = [row for row in rows if (row.model, row.test) == (spec.effects, test)]
-    chosen = [replace(row, notes=(*why, *row.notes)) for row in chosen]
-    chosen += [row for row in rows if row.model == "common" != spec.effects]
-    random = found.random
+    common = next(row for row in rows if row.model == "common")
+    if found.k < 2:
+        informative = "no study carries" if found.k == 0 else "one study carries"
+        alone = f"k = {found.k}: {informative} information, nothing is pooled"
+        chosen = [replace(common, notes=(alone, *common.notes))]
+    elif spec.effects == "common":
+        chosen = [common]
+    else:
+        # Knapp and Hartung's factor has no counterpart here; its t distribution has. With 1
+        # degree of freedom that says nothing.
+        test = "z" if spec.test == "z" or found.k == 2 else "t"
+        few = () if math.isnan(random.tau2) else few_studies(found.k, random.tau2)
+        if found.k == 2 and spec.test != "z":
+            few = (*few, "t with 1 df is not used as headline: z instead")
+        main = next(row for row in rows if (row.model, row.test) == ("random", test))
+        chosen = [replace(main, notes=(*few, *main.notes)), common]
+    spread = [*random.notes]
+    if math.isfinite(found.tau2_low):
+        spread.insert(0, "interval of tau2 by profile likelihood")
+    if math.isfinite(found.qe_wald):
+        spread.append("Q: Wald test of equal effects")
+    if math.isfinite(found.qe_lrt_p):
+        spread.append(
+            f"likelihood ratio test of equal effects: {found.qe_lrt:.6g}, df = {found.qe_df}, "
+            f"p = {found.qe_lrt_p:.4g}"
+        )
     return Rows(
         estimates=tuple(chosen),
         heterogeneity=(
@@ -201,7 +254,7 @@ def _glmm(effects: EffectSizes, spec: ModelSpec) -> Rows:
                 i2_high=NAN,
                 i2_q=NAN,
                 h2=found.h2,
-                notes=("interval of tau2 by profile likelihood", *random.notes),
+                notes=tuple(spread),
                 tau2_se=random.se_tau2,
             ),
         ),
@@ -218,7 +271,7 @@ def _columns(effects: EffectSizes, name: str) -> list[Hashable]:
     elif name in effects.covariates:
         values = effects.covariates[name]
     else:
-        known = ", ".join(("study", "cluster", EFFECT, *effects.covariates))
+        known = ", ".join(("study", "label", "cluster", EFFECT, *effects.covariates))
         raise ValueError(f"no column {name!r} in the effects; expected one of {known}")
     return [v for v, used in zip(values, effects.included, strict=True) if used]
 
@@ -232,12 +285,11 @@ def _multilevel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     rows = [
         replace(
             row,
-            method=f"{row.method} (rho = {rho:g})" if place else row.method,
-            notes=(f"assumed correlation of sampling errors {rho:g}", *row.notes),
+            method=f"{row.method} (rho = {rho or 0:g})" if place else row.method,
+            notes=(f"assumed correlation of sampling errors {rho or 0:g}", *row.notes),
         )
         for place, (rho, fit) in enumerate(zip(correlations, fits, strict=True))
         for row in fit.estimates
-        if rho is not None
     ]
     return replace(fits[0], estimates=tuple(rows))
 
@@ -247,15 +299,17 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
 
     asked, used = spec.dependence, effects.pooled
     yi = effects.yi[used]
-    labels = {name: _columns(effects, name) for name in (*asked.levels, EFFECT)}
+    # Effects vary between rows at least, if nothing is said of groups of them.
+    levels = asked.levels or (EFFECT,)
+    labels = {name: _columns(effects, name) for name in (*levels, EFFECT)}
     x, subgroups = np.ones((yi.size, 1)), [""]
     if asked.structure == "nested":
-        terms = nested(**{name: labels[name] for name in asked.levels})
+        terms = nested(**{name: labels[name] for name in levels})
     else:
         inner = [str(value) for value in _columns(effects, asked.inner)]
-        outer = labels[asked.levels[0]]
-        name = f"{asked.inner} | {asked.levels[0]}"
-        terms = (structured(name, inner, outer, asked.structure),)
+        name = f"{asked.inner} | {levels[-1]}"
+        wider = nested(**{name: labels[name] for name in levels[:-1]})
+        terms = (*wider, structured(name, inner, labels[levels[-1]], asked.structure))
         subgroups = sorted(set(inner))
         x = np.array([[float(value == one) for one in subgroups] for value in inner])
     working, notes = _sampling_covariance(effects, spec, rho)
@@ -269,12 +323,24 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
         level=spec.level,
         names=subgroups if len(subgroups) > 1 else None,
     )
+    null = measure_of(effects).null
     rows = tuple(
-        replace(estimate_row(found, place), subgroup=subgroup)
+        _against(replace(estimate_row(found, place), subgroup=subgroup), null)
         for place, subgroup in enumerate(subgroups)
     )
+    rows = tuple(
+        row
+        if math.isnan(row.pi_low)
+        else replace(row, prediction="normal" if math.isnan(row.df) else "HK")
+        for row in rows
+    )
+    if spec.method not in ("ML", "REML") and spec.effects == "random":
+        why = f"variances by {found.method}: {spec.method} is for one variance"
+        rows = tuple(replace(row, notes=(*row.notes, why)) for row in rows)
     if asked.robust != "none" and all(math.isfinite(row.se) for row in rows):
-        rows = _robust(rows, found, yi, x, labels[asked.levels[0]], spec)
+        rows = _robust(rows, found, yi, x, labels[levels[0]], spec, null)
+    if len(subgroups) > 1:
+        notes = (*notes, f"an estimate for each {asked.inner}; the headline is the first")
     components = tuple(
         Component(
             model="multilevel",
@@ -292,27 +358,27 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
     return Rows(
         estimates=rows,
         heterogeneity=(
-            Heterogeneity(
-                method=f"{found.method} (multilevel)",
-                k=found.k,
+            _heterogeneity(
+                f"{found.method} (multilevel)",
+                found.k,
                 q=found.qe,
                 q_df=found.qe_df,
                 q_p=found.qe_p,
-                tau2=NAN,
-                tau2_low=NAN,
-                tau2_high=NAN,
-                tau=NAN,
-                i2=NAN,
-                i2_low=NAN,
-                i2_high=NAN,
-                i2_q=NAN,
-                h2=NAN,
-                notes=("variances of the levels: components.csv",),
+                notes=("variances of the levels: components.csv",) if components else (),
             ),
         ),
         components=components,
         notes=(*found.notes, *notes),
     )
+
+
+def _against(row: Estimate, null: float | None) -> Estimate:
+    """The row, which tests against 0, with a test against `null`; None for no test."""
+    if null is None:
+        return replace(row, statistic=NAN, p=NAN)
+    statistic = (row.estimate - null) / row.se
+    p = NAN if math.isnan(statistic) else two_sided_p(statistic, row.df)
+    return replace(row, statistic=statistic, p=p)
 
 
 def _robust(
@@ -322,35 +388,58 @@ def _robust(
     x: Floats,
     cluster: list[Hashable],
     spec: ModelSpec,
+    null: float | None,
 ) -> tuple[Estimate, ...]:
     """The same estimates with cluster-robust standard errors."""
     from evisynth.models.robust import robust
 
     name = spec.dependence.robust
-    sandwich = robust(
-        yi,
-        found.marginal,
-        cluster,
-        x,
-        kind=name.removesuffix("-identity"),
-        target="identity" if name.endswith("-identity") else "working",
-        level=spec.level,
-    )
+    try:
+        sandwich = robust(
+            yi,
+            found.marginal,
+            cluster,
+            x,
+            kind=name.removesuffix("-identity"),
+            target="identity" if name.endswith("-identity") else "working",
+            level=spec.level,
+        )
+    except ValueError as error:  # correlated effects of different clusters
+        raise NotEstimable(f"cluster-robust standard errors: {error}") from error
+    notes = [*sandwich.notes]
+    if any(math.isfinite(row.pi_low) for row in rows):
+        notes.append("no prediction interval with cluster-robust standard errors")
     return tuple(
-        replace(
-            row,
-            test=name,
-            se=float(sandwich.se[i]),
-            df=float(sandwich.df[i]),
-            statistic=float(sandwich.statistic[i]),
-            p=float(sandwich.p_values[i]),
-            ci_low=float(sandwich.ci_low[i]),
-            ci_high=float(sandwich.ci_high[i]),
-            pi_low=NAN,
-            pi_high=NAN,
-            notes=(*row.notes, *sandwich.notes),
+        _against(
+            replace(
+                row,
+                test=name,
+                se=float(sandwich.se[i]),
+                df=float(sandwich.df[i]),
+                ci_low=float(sandwich.ci_low[i]),
+                ci_high=float(sandwich.ci_high[i]),
+                pi_low=NAN,
+                pi_high=NAN,
+                prediction="",
+                notes=(
+                    *row.notes,
+                    *notes,
+                    *_no_interval(float(sandwich.se[i]), float(sandwich.ci_low[i])),
+                ),
+            ),
+            null,
         )
         for i, row in enumerate(rows)
+    )
+
+
+def _no_interval(se: float, low: float) -> tuple[str, ...]:
+    """Why there is a standard error, but no interval."""
+    if math.isfinite(low) or math.isnan(se):
+        return ()
+    return (
+        "interval not estimable: clusters differ so much in weight that the degrees of "
+        "freedom are lost to rounding",
     )
 
 
@@ -375,27 +464,40 @@ def _sampling_covariance(
         )
     if asked.shared_arm:
         raw = {name: values[used] for name, values in effects.raw.items()}
-        raw |= counts(effects, FOURFOLD)
+        if "ai" in raw:
+            raw |= counts(effects, FOURFOLD)
         labels = _columns(effects, asked.shared_arm)
-        note = "covariances from shared control groups"
-        return (
-            shared_control(effects.measure, vi, labels, raw, yi=effects.yi[used]),
-            (note,),
-        )
+        notes = ("covariances from shared control groups",)
+        if corrections(effects):
+            notes = (f"{notes[0]}, whose counts enter without continuity correction",)
+        try:
+            with np.errstate(divide="ignore"):  # an empty cell, which is refused
+                found = shared_control(effects.measure, vi, labels, raw, yi=effects.yi[used])
+        except ValueError as error:
+            raise NotEstimable(str(error)) from error
+        return found, notes
     if asked.shared:
         studies = _columns(effects, "study")
+        if repeated := sorted({str(s) for s in studies if studies.count(s) > 1}):
+            raise NotEstimable(
+                "overlaps are between studies with one row each, not with several as "
+                f"{', '.join(repeated)}"
+            )
         pairs = {
             (studies.index(one), studies.index(two)): most
             for (one, two), most in asked.shared.items()
             if one in studies and two in studies
         }
         note = f"covariances from the most patients that {len(pairs)} pairs of studies share"
-        return patient_overlap(vi, effects.ni[used], pairs), (note,)
+        try:
+            return patient_overlap(vi, effects.ni[used], pairs), (note,)
+        except ValueError as error:
+            raise NotEstimable(str(error)) from error
     if rho is None or rho == 0:
         return diagonal(vi), ()
-    labels = _columns(effects, asked.within)
-    return constant_correlation(vi, labels, rho), (
-        f"sampling errors within {asked.within} have an assumed correlation of {rho:g}",
+    within = asked.within or "study"
+    return constant_correlation(vi, _columns(effects, within), rho), (
+        f"sampling errors within {within} have an assumed correlation of {rho:g}",
     )
 
 
@@ -403,9 +505,12 @@ def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.robust import rve
 
     used, asked = effects.pooled, spec.dependence
-    rhos = dict.fromkeys([RHO if asked.rho is None else asked.rho, *asked.grid])
+    # Hierarchical effects have no assumed correlation.
+    rhos = [RHO if asked.rho is None else asked.rho, *asked.grid]
+    rhos = list(dict.fromkeys(rhos)) if spec.modelweights == "CORR" else rhos[:1]
+    null = measure_of(effects).null
     rows: list[Estimate] = []
-    notes: tuple[str, ...] = ()
+    spread: list[Heterogeneity] = []
     for place, rho in enumerate(rhos):
         found = rve(
             effects.yi[used],
@@ -416,28 +521,41 @@ def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
             level=spec.level,
         )
         fit = found.fit
-        null = measure_of(effects).null
-        rows.append(
-            Estimate(
-                model="rve",
-                method=spec.modelweights + (f" (rho = {rho:g})" if place else ""),
-                test="t",
-                k=fit.k,
-                estimate=float(fit.beta[0]),
-                se=float(fit.se[0]),
-                ci_low=float(fit.ci_low[0]),
-                ci_high=float(fit.ci_high[0]),
-                pi_low=NAN,
-                pi_high=NAN,
-                statistic=NAN if null is None else float(fit.statistic[0]),
-                df=float(fit.df[0]),
-                p=NAN if null is None else float(fit.p_values[0]),
+        assumed = (f"assumed correlation {rho:g}",) if spec.modelweights == "CORR" else ()
+        row = Estimate(
+            model="rve",
+            method=spec.modelweights + (f" (rho = {rho:g})" if place else ""),
+            test="t",
+            k=fit.k,
+            estimate=float(fit.beta[0]),
+            se=float(fit.se[0]),
+            ci_low=float(fit.ci_low[0]),
+            ci_high=float(fit.ci_high[0]),
+            pi_low=NAN,
+            pi_high=NAN,
+            statistic=NAN,
+            df=float(fit.df[0]),
+            p=NAN,
+            tau2=found.tau2,
+            notes=(
+                f"{fit.n_clusters} clusters",
+                *assumed,
+                *dict.fromkeys((*fit.notes, *found.notes)),
+                *_no_interval(float(fit.se[0]), float(fit.ci_low[0])),
+            ),
+        )
+        rows.append(_against(row, null))
+        between = () if math.isnan(found.omega2) else (f"omega2 {found.omega2:.6g}",)
+        spread.append(
+            _heterogeneity(
+                row.method,
+                fit.k,
                 tau2=found.tau2,
-                notes=(f"assumed correlation {rho:g}", *fit.notes, *found.notes),
+                i2_q=found.i2,
+                notes=("tau2 by moments, between clusters", *between),
             )
         )
-        notes = found.notes
-    return Rows(estimates=tuple(rows), notes=notes)
+    return Rows(estimates=tuple(rows), heterogeneity=tuple(spread))
 
 
 def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -447,12 +565,26 @@ def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
     used = effects.pooled
     found = bayes(effects.yi[used], effects.vi[used], named(spec.prior), level=spec.level)
     places = np.flatnonzero(used).tolist()
+    prior = f"prior of tau: {found.prior}, on the analysis scale; of the mean: uniform"
+    estimate = row(found)
+    tau = found.tau
     return Rows(
-        estimates=(replace(row(found), prediction="posterior"),),
+        estimates=(replace(estimate, prediction="posterior", notes=(prior, *estimate.notes)),),
+        heterogeneity=(
+            _heterogeneity(
+                found.prior,
+                found.k,
+                tau2=tau.median**2,
+                tau2_low=tau.low**2,
+                tau2_high=tau.high**2,
+                notes=("tau2: square of the posterior median of tau and of its interval",),
+            ),
+        ),
         shrunk=tuple(
             Shrunk(place, found.prior, study.mean, study.sd, study.tail_low, study.tail_high)
             for place, study in zip(places, found.studies, strict=True)
         ),
+        below=found.new_posterior.below,
     )
 
 
@@ -466,8 +598,17 @@ def _beta_binomial(effects: EffectSizes, spec: ModelSpec) -> Rows:
     else:
         found = beta_binomial_two_groups(**counts(effects, FOURFOLD), level=spec.level)
         place = ("OR", "RR", "RD").index(measure)
-    correlation = f"correlation within studies {found.rho:.6g} instead of tau2"
-    return Rows(estimates=(found.estimates[place],), notes=(*found.notes, correlation))
+    row, test = found.estimates[place], found.rho_test
+    why: tuple[str, ...] = ("no tau2 in a beta-binomial model",)
+    if math.isfinite(found.rho):
+        why = (f"correlation within studies {found.rho:.6g} instead of tau2",)
+    if math.isfinite(test.p):
+        why = (*why, f"likelihood ratio test of no such correlation: p = {test.p:.4g}")
+    return Rows(
+        estimates=(row,),
+        heterogeneity=(_heterogeneity("BB", row.k, notes=why),),
+        notes=(*found.notes, *why),
+    )
 
 
 def _penalised(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -476,26 +617,62 @@ def _penalised(effects: EffectSizes, spec: ModelSpec) -> Rows:
     found = penalised_logistic(
         **counts(effects, FOURFOLD), level=spec.level, labels=_labels(effects)
     )
-    return Rows(estimates=(found.wald, found.profile), notes=found.notes)
+    why = ("a common effect, without a measure of heterogeneity",)
+    return Rows(
+        estimates=(found.wald, found.profile),
+        heterogeneity=(_heterogeneity("PLR", found.wald.k, notes=why),),
+        notes=found.notes,
+    )
 
 
 def _q_only(method: str, found: "MantelHaenszel | Peto") -> Heterogeneity:
     """Heterogeneity around a common effect, where there is no tau2."""
-    return Heterogeneity(
-        method=method,
-        k=found.estimate.k,
+    why = (
+        () if math.isfinite(found.q.statistic) else ("no Q: it takes two informative studies",)
+    )
+    return _heterogeneity(
+        method,
+        found.estimate.k,
         q=found.q.statistic,
         q_df=found.q.df,
         q_p=found.q.p,
         i2_q=found.i2,
         h2=found.h2,
-        tau2=NAN,
-        tau2_low=NAN,
-        tau2_high=NAN,
-        tau=NAN,
+        notes=why,
+    )
+
+
+def _heterogeneity(
+    method: str,
+    k: int,
+    *,
+    q: float = NAN,
+    q_df: int = 0,
+    q_p: float = NAN,
+    tau2: float = NAN,
+    tau2_low: float = NAN,
+    tau2_high: float = NAN,
+    i2_q: float = NAN,
+    h2: float = NAN,
+    notes: tuple[str, ...] = (),
+) -> Heterogeneity:
+    """What a family without inverse variance's tau2 knows of heterogeneity."""
+    return Heterogeneity(
+        method=method,
+        k=k,
+        q=q,
+        q_df=q_df,
+        q_p=q_p,
+        tau2=tau2,
+        tau2_low=tau2_low,
+        tau2_high=tau2_high,
+        tau=math.sqrt(tau2),
         i2=NAN,
         i2_low=NAN,
         i2_high=NAN,
+        i2_q=i2_q,
+        h2=h2,
+        notes=notes,
     )
 
 

@@ -20,7 +20,9 @@ def quantile(level: float, df: float) -> float:
 
 
 def two_sided_p(statistic: float, df: float = NAN) -> float:
-    """Two-sided p-value of a t statistic; normal where df is nan."""
+    """Two-sided p-value of a t statistic; normal where df is nan, nan where df is 0."""
+    if df == 0:
+        return NAN
     if math.isnan(df) or math.isnan(statistic):
         return math.erfc(abs(statistic) / math.sqrt(2))
     # One function in three forms, each where none of its arguments or results is a difference

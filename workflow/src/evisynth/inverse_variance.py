@@ -11,6 +11,7 @@ from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
 from evisynth.linear import Problem, at, problem, total
 from evisynth.measures import measure_of
+from evisynth.models.floor import knapp_hartung
 from evisynth.models.intervals import (
     henmi_copas,
     hybrid_common,
@@ -141,12 +142,15 @@ def _other(data: _Data, mean: _Mean, tau2: Tau2) -> Estimate:
         row = WITHOUT_TAU2[spec.test](data.yi, data.vi, **common)
     if spec.test == "kr" or row.model == "common":
         return replace(row, prediction="KR" if spec.test == "kr" else "")
+    own = row.se
+    if spec.test == "hc":  # whose quantile is no one of t: never narrower than its interval
+        own = (row.ci_high - row.ci_low) / 2 / quantile(spec.level, NAN)
     half = prediction_half_width(
         spec.prediction,
         spec.level,
         row.k,
         wald_se=mean.se,
-        own_se=row.se,
+        own_se=own,
         tau2=row.tau2,
     )
     # Around the row's own estimate: that of Henmi and Copas is not the random-effects mean.
@@ -177,37 +181,16 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
         seed=spec.seed if spec.prediction == "NNF-boot" else None,
         replicates=spec.replicates,
     )
-    return replace(row, pi_low=found.low, pi_high=found.high, notes=(*row.notes, *found.notes))
-
-
-def _floored(rows: Mapping[str, Estimate], s2w: float, floor: bool) -> tuple[str, list[str]]:
-    """Which of the Knapp-Hartung tests is the headline, and why, for k > 2."""
-    plain, knha, adhoc = (rows[test].ci_high - rows[test].ci_low for test in BASIC_TESTS)
-    if math.isnan(knha):
-        return "adhoc", [
-            "floored Knapp-Hartung interval (factor 1): the plain one is not estimable, "
-            "residuals are all zero"
-        ]
-    if s2w >= 1:
-        return "knha", []  # nothing to floor: the factor is at least 1 as it is
-    few = f"fewer than {FEW} studies"
-    widths = f"{knha:.6g} against {plain:.6g} on the analysis scale"
-    reasons = []
-    if rows["knha"].tau2 == 0:
-        reasons.append("tau2 is 0")
-    if knha < plain:
-        reasons.append(f"the Knapp-Hartung interval is narrower than Wald's ({widths})")
-    if not reasons and rows["knha"].k < FEW:
-        reasons.append(few)
-    if not reasons:
-        return "knha", []
-    why = " and ".join(reasons)
-    if not floor:
-        return "knha", [f"Knapp-Hartung interval not floored, as configured, although {why}"]
-    return "adhoc", [
-        f"floored Knapp-Hartung interval (factor 1 instead of {s2w:.6g}, "
-        f"width {adhoc:.6g}): {why}"
-    ]
+    notes = (*row.notes, *found.notes)
+    if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
+        notes = (
+            *notes,
+            "the estimate lies outside of the prediction interval, which is about the means that "
+            "go with all likely values of tau2",
+        )
+    return replace(
+        row, pi_low=found.low, pi_high=found.high, prediction=spec.prediction, notes=notes
+    )
 
 
 def _random_headline(
@@ -221,7 +204,17 @@ def _random_headline(
             notes.append(f"{NOT_FOR_TWO[test]} is not used as headline: z instead")
         return "z", notes
     if test == "knha":
-        test, why = _floored(rows, s2w, spec.floor)
+        # Residuals that are all zero leave no interval, however small s2w is beside 0.
+        factor = 0.0 if math.isnan(rows["knha"].se) else s2w
+        test, why = knapp_hartung(
+            s2w=factor,
+            tau2=rows["z"].tau2,
+            k=k,
+            df=k - 1,
+            level=spec.level,
+            se=rows["z"].se,
+            floor=spec.floor,
+        )
         notes = [*why, *notes]
     return test, notes
 
@@ -310,7 +303,7 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         tests = {test: rows[spec.method, test] for test in BASIC_TESTS}
         test, why = _random_headline(tests, means[spec.method].s2w, spec)
         chosen = (spec.method, test)
-        if spec.prediction in NAGASHIMA:
+        if spec.prediction in NAGASHIMA and rows[chosen].model == "random":
             rows[chosen] = _bootstrapped(data, rows[chosen])
         why += [note for note in spread[0].notes if note not in rows[chosen].notes]
     rows[chosen] = replace(rows[chosen], notes=(*why, *rows[chosen].notes))

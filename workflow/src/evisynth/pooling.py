@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from evisynth.families import FAMILIES, NotEstimable
+from evisynth.families import DEPENDENT, EXACT, FAMILIES, NotEstimable, rows_for
 from evisynth.heterogeneity import tau2_intervals
 from evisynth.inference import quantile
-from evisynth.inverse_variance import inverse_variance
+from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION, inverse_variance
 from evisynth.measures import MEASURES, Measure, corrections, measure_of
 from evisynth.models.prediction import beyond, beyond_new
 from evisynth.records import (
@@ -29,59 +29,77 @@ FEW_FOR_BAYES = 5
 # Measures whose unit is that of the default prior: logs of ratios, standardised differences.
 PRIOR_MEASURES = frozenset({"OR", "RR", "HR", "IRR", "PETO", "SMD"})
 DEFAULT_PRIOR = "half_normal(0.5)"
-DEPENDENT = frozenset({"MV", "RVE"})
+# Measures for which Mantel-Haenszel is shown without being asked for.
+COUNTED = frozenset({"OR", "RR", "RD", "IRR", "IRD"})
+
+
+def _named(effects: EffectSizes, rows: Sequence[int]) -> str:
+    """Labels of rows."""
+    return "; ".join(effects.label[row] or effects.study[row] for row in rows)
 
 
 def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
-    """What holds for all models of the analysis."""
+    """What holds for all models of the analysis, and of the headline's rows."""
     notes = []
-    left_out = [
-        label for label, used in zip(effects.label, effects.included, strict=True) if not used
-    ]
+    left_out = [row for row, used in enumerate(effects.included) if not used]
     if 0 < len(left_out) < len(effects.label):
         rows = f"{len(left_out)} of {len(effects.label)} rows"
-        notes.append(f"shown but left out of the pooling, {rows}: {'; '.join(left_out)}")
-    if spec.family not in DEPENDENT:
-        notes += _independent(effects)
-    notes += _rare_events(effects)
+        notes.append(f"shown but left out of the pooling, {rows}: {_named(effects, left_out)}")
+    notes += _dependence(effects, spec)
+    notes += _rare_events(effects, spec)
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
-        notes.append(f"continuity correction in {corrected} {noun}")
+        where = ""
+        if spec.family in EXACT:
+            where = f": in effect sizes and inverse variance, not in family {spec.family}"
+        notes.append(f"continuity correction in {corrected} {noun}{where}")
     if spec.level != 0.95:
         notes.append(f"intervals at {100 * spec.level:g}%")
     return notes
 
 
-def _independent(effects: EffectSizes) -> list[str]:
-    """What a model that knows no clusters does with those that have several rows."""
+def _independent(effects: EffectSizes) -> str:
+    """What is said where rows of one cluster are pooled as if they were not; else empty."""
     used = [c for c, pooled in zip(effects.cluster, effects.included, strict=True) if pooled]
     if len(set(used)) == len(used):
+        return ""
+    return f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
+
+
+def _dependence(effects: EffectSizes, spec: ModelSpec) -> list[str]:
+    """Several rows of one cluster: whether the headline knows, and what n counts."""
+    independent = _independent(effects)
+    if not independent or spec.family not in DEPENDENT:
+        return [independent] if independent else []
+    if math.isnan(float(effects.ni[effects.pooled].sum())):
+        return []
+    return ["n is the sum over rows: patients with several effects count several times"]
+
+
+def _rare_events(effects: EffectSizes, spec: ModelSpec) -> list[str]:
+    """What pooled counts without any event, or with events only, mean."""
+    raw = {name: values[effects.pooled] for name, values in effects.raw.items()}
+    groups = next(
+        (g for g in (("xi",), ("ai", "ci"), ("x1i", "x2i")) if raw.keys() >= set(g)), ()
+    )
+    if not groups or not effects.pooled.any():
+        return []
+    stands = ""
+    if spec.family not in EXACT and corrections(effects):
+        stands = ": the estimate stands on the continuity correction"
+    if not any(raw[name].any() for name in groups):
+        return [f"no events in any study{stands}"]
+    if "xi" in raw and "ni" in raw and (raw["xi"] == raw["ni"]).all():
+        return [f"events only in every study{stands}"]
+    if len(groups) == 1 or spec.family in EXACT or measure_of(effects).axis != "log":
+        return []
+    empty = int(((raw[groups[0]] == 0) & (raw[groups[1]] == 0)).sum())
+    if not empty:
         return []
     return [
-        f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
+        f"{empty} pooled without events in both groups, where a ratio knows nothing: "
+        "see zero_cells.drop00"
     ]
-
-
-def _rare_events(effects: EffectSizes) -> list[str]:
-    """What pooled counts without any event mean."""
-    raw = {
-        name: effects.raw[name][effects.pooled]
-        for name in ("xi", "ai", "ci")
-        if name in effects.raw
-    }
-    if not raw or not effects.pooled.any():
-        return []
-    notes = []
-    if not any(counts.any() for counts in raw.values()):
-        notes.append("no events in any study: the estimate stands on the continuity correction")
-    elif "ai" in raw and measure_of(effects).axis == "log":
-        empty = int(((raw["ai"] == 0) & (raw["ci"] == 0)).sum())
-        if empty:
-            notes.append(
-                f"{empty} pooled without events in both groups, where a ratio knows nothing: "
-                "see zero_cells.drop00"
-            )
-    return notes
 
 
 def _impossible(estimate: Estimate, measure: Measure) -> list[str]:
@@ -131,18 +149,40 @@ def unpooled(effects: EffectSizes, model: ModelSpec, why: str) -> Fit:
 
 def _asked(effects: EffectSizes, spec: ModelSpec) -> Rows:
     """The rows of one model; one row that says why where it is not estimable."""
+    used = rows_for(effects, spec.family)
+    k = used.included.count(True)
+    if k < 2:
+        why = "the study itself, nothing is pooled" if k else "no row that it can use"
+        return Rows(estimates=(_without(used, spec, f"k = {k}: {why}"),))
     try:
-        return FAMILIES[spec.family](effects, spec)
+        rows = FAMILIES[spec.family](used, spec)
     except (NotEstimable, OverflowError) as error:
-        return Rows(estimates=(_without(effects, spec, f"not estimable: {error}"),))
+        return Rows(estimates=(_without(used, spec, f"not estimable: {error}"),))
+    entered = _entered(effects, used)
+    if not entered:
+        return rows
+    noun = "row enters" if len(entered) == 1 else "rows enter"
+    note = (
+        f"{len(entered)} {noun} by counts, though without an effect size for inverse variance: "
+        f"{_named(effects, entered)}"
+    )
+    named = tuple(replace(row, notes=(note, *row.notes)) for row in rows.estimates)
+    return replace(rows, estimates=named)
+
+
+def _entered(effects: EffectSizes, used: EffectSizes) -> tuple[int, ...]:
+    """Rows that a family uses although inverse variance cannot."""
+    both = zip(effects.included, used.included, strict=True)
+    return tuple(row for row, (before, now) in enumerate(both) if now and not before)
 
 
 def _without(effects: EffectSizes, spec: ModelSpec, why: str) -> Estimate:
     """The row of a model that cannot be estimated."""
+    model, method, test = _names(spec)
     return Estimate(
-        model=spec.effects,
-        method=spec.family if spec.family != "IV" else spec.method,
-        test=spec.test,
+        model=model,
+        method=method,
+        test=test,
         k=effects.included.count(True),
         estimate=NAN,
         se=NAN,
@@ -158,14 +198,47 @@ def _without(effects: EffectSizes, spec: ModelSpec, why: str) -> Estimate:
     )
 
 
-def _automatic(effects: EffectSizes, spec: ModelSpec, k: int) -> list[ModelSpec]:
-    """Models that are shown without being asked for."""
+def _names(spec: ModelSpec) -> tuple[str, str, str]:
+    """Model, method and test of the row of a model, as far as its specification tells."""
+    test = "z" if spec.test == "z" else "t"
+    robust = spec.dependence.robust
+    return {
+        "IV": (spec.effects, spec.method if spec.effects == "random" else "IV", spec.test),
+        "MH": ("common", "MH", "z"),
+        "PETO": ("common", "PETO", "z"),
+        "PLR": ("common", "PLR", "z"),
+        "BB": ("random", "BB", "z"),
+        "GLMM": (spec.effects, spec.glmm, test),
+        "MV": ("multilevel", spec.method, test if robust == "none" else robust),
+        "RVE": ("rve", spec.modelweights, "t"),
+        "BAYES": ("bayes", spec.prior, "posterior"),
+    }[spec.family]
+
+
+def _automatic(effects: EffectSizes, spec: ModelSpec) -> list[ModelSpec]:
+    """Models that are shown without being asked for; they take rows as independent."""
+    if spec.family in DEPENDENT and _independent(effects):
+        return []
     shown = []
-    if effects.measure in ("OR", "RR", "RD", "IRR", "IRD"):
+    if effects.measure in COUNTED and rows_for(effects, "MH").included.count(True) > 1:
         shown.append(replace(spec, family="MH", test="z", effects="common"))
-    if k < FEW_FOR_BAYES and effects.measure in PRIOR_MEASURES:
+    if 1 < effects.included.count(True) < FEW_FOR_BAYES and effects.measure in PRIOR_MEASURES:
         shown.append(replace(spec, family="BAYES", prior=DEFAULT_PRIOR, effects="random"))
     return [other for other in shown if other.family != spec.family]
+
+
+def _table(effects: EffectSizes, spec: ModelSpec) -> tuple[Rows | None, str]:
+    """The rows of inverse variance; or none, and why."""
+    k = effects.included.count(True)
+    if k < 2:
+        return None, f"no inverse-variance models: k = {k} with an effect size and a variance"
+    try:
+        if spec.family != "IV":  # a test of another family's may not go with its method
+            test = spec.test if spec.test in BASIC_TESTS else "knha"
+            spec = replace(spec, family="IV", test=test)
+        return inverse_variance(effects, spec), ""
+    except OverflowError as error:
+        return None, f"not estimable: {error}"
 
 
 def pool(
@@ -179,9 +252,11 @@ def pool(
     """Pool the included rows of `effects` by every model, and say which is the headline.
 
     Everything is on the analysis scale. The inverse-variance table is always there (see
-    `inverse_variance`); then come the row of `model` if it is of another family, those of
-    `also`, and what is shown without being asked for: Mantel-Haenszel for counts of two groups,
-    and a Bayesian answer below k = 5 for measures whose unit its prior knows.
+    `inverse_variance`) where two rows have an effect size; then come the row of `model` if it
+    is of another family, those of `also`, and what is shown without being asked for:
+    Mantel-Haenszel for counts of two groups, and a Bayesian answer below k = 5 for measures
+    whose unit its prior knows. Families of counts take further rows (see `families.rows_for`):
+    `k`, `n_total` and `entered` are those of the family of `model`.
 
     Test statistics are against the measure's null value, and nan for measures without one
     (proportions). The headline is the row of `model`; there is none for k = 0 and k = 1, where
@@ -204,21 +279,26 @@ def pool(
     """
     for spec in (model, *also):
         check(effects.measure, spec)
-    k = effects.included.count(True)
-    notes = _analysis_notes(effects, model)
-    empty = _fit(effects, model, notes)
-    if k == 0:
-        return replace(empty, notes=(_why_none(effects), *notes))
-    if k == 1:
-        alone = "k = 1: the study itself, nothing is pooled"
-        return replace(empty, notes=(alone, *notes))
-    try:
-        table = inverse_variance(effects, replace(model, family="IV"))
-    except OverflowError as error:
-        return replace(empty, notes=(f"not estimable: {error}", *notes))
+    used = rows_for(effects, model.family)
+    notes = _analysis_notes(used, model)
+    empty = replace(_fit(used, model, notes), entered=_entered(effects, used))
+    table, why = _table(effects, model)
+    others = [_asked(effects, spec) for spec in (*also, *_automatic(effects, model))]
+    if empty.k < 2 or (model.family == "IV" and table is None):
+        if empty.k == 0:
+            why = _why_none(used)
+        elif empty.k == 1:
+            why = "k = 1: the study itself, nothing is pooled"
+        # Families that take rows which the headline's cannot, or numbers too far apart for it.
+        rows = _distinct([*([] if table is None else table.estimates), *_pooled(others)])
+        return replace(
+            empty,
+            notes=(why, *notes),
+            estimates=rows,
+            heterogeneity=() if table is None else table.heterogeneity,
+        )
 
-    main = table if model.family == "IV" else _asked(effects, model)
-    others = [_asked(effects, spec) for spec in (*also, *_automatic(effects, model, k))]
+    main = table if model.family == "IV" and table else _asked(effects, model)
     chosen = main.estimates[main.chosen]
     chosen = replace(
         chosen,
@@ -229,22 +309,27 @@ def pool(
             )
         ),
     )
-    naive = _independent(effects) if model.family in DEPENDENT else []
-    beside = [replace(row, notes=(*naive, *row.notes)) for row in table.estimates]
-    estimates = [*table.estimates] if main is table else [*main.estimates, *beside]
+    estimates = list(main.estimates)
     estimates[main.chosen] = chosen
-    known = {_key(row) for row in estimates}
-    for row in (row for rows in others for row in rows.estimates):
-        if _key(row) not in known:
-            estimates.append(row)
-            known.add(_key(row))
-    heterogeneity = (*main.heterogeneity, *(() if main is table else table.heterogeneity))
+    further = [] if table is None or main is table else [*table.estimates]
+    further += [row for rows in others for row in rows.estimates]
+    if model.family in DEPENDENT and (independent := _independent(effects)):
+        further = [
+            row
+            if row.model in ("multilevel", "rve")
+            else replace(row, notes=(independent, *row.notes))
+            for row in further
+        ]
+    heterogeneity = main.heterogeneity
+    if table is not None and main is not table:
+        heterogeneity = (*heterogeneity, *table.heterogeneity)
     weights = empty.weights if main.weights is None else main.weights
     weights.setflags(write=False)
     return replace(
         empty,
+        notes=(*notes, why) if why else tuple(notes),
         prediction=chosen.prediction,
-        estimates=tuple(estimates),
+        estimates=_distinct([*estimates, *further]),
         heterogeneity=heterogeneity,
         weights=weights,
         intervals=_intervals(effects, model, intervals),
@@ -257,24 +342,37 @@ def pool(
     )
 
 
-def _key(row: Estimate) -> tuple[object, ...]:
-    """What tells the rows of an analysis apart; rows that say the same are the same row."""
-    # As text, because nan is not equal to itself.
-    numbers = (row.tau2, row.estimate, row.ci_low, row.ci_high, row.pi_low, row.pi_high)
-    names = (row.model, row.method, row.test, row.subgroup, row.prediction)
-    return (*names, *map(repr, numbers))
+def _pooled(others: Sequence[Rows]) -> list[Estimate]:
+    """Rows that pool something."""
+    return [row for rows in others for row in rows.estimates if row.k > 1]
+
+
+def _distinct(rows: Sequence[Estimate]) -> tuple[Estimate, ...]:
+    """The rows, each once: the first of those that differ in their notes only."""
+    known: dict[str, Estimate] = {}
+    for row in rows:
+        known.setdefault(repr(replace(row, headline=False, notes=())), row)
+    return tuple(known.values())
 
 
 def _intervals(
     effects: EffectSizes, spec: ModelSpec, kinds: Sequence[str]
 ) -> tuple[Tau2Interval, ...]:
     yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
-    return tau2_intervals(yi, vi, level=spec.level, kinds=tuple(kinds)) if kinds else ()
+    if not kinds or yi.size < 2:
+        return ()
+    try:
+        return tau2_intervals(yi, vi, level=spec.level, kinds=tuple(kinds))
+    except OverflowError as error:
+        why = (f"not estimable: {error}",)
+        return tuple(Tau2Interval(kind, NAN, NAN, why) for kind in kinds)
 
 
 def _shrunk(effects: EffectSizes, chosen: Estimate, spec: ModelSpec) -> tuple[Shrunk, ...]:
     """Best linear unbiased predictions under an inverse-variance headline."""
-    if spec.family != "IV" or chosen.model != "random" or not math.isfinite(chosen.se):
+    # Henmi and Copas' estimate is not the mean that the predictions shrink to.
+    weighted = chosen.model == "random" and chosen.test != "hc"
+    if spec.family != "IV" or not weighted or not math.isfinite(chosen.se):
         return ()
     used = effects.pooled
     yi, vi = effects.yi[used], effects.vi[used]
@@ -297,41 +395,92 @@ def _shrunk(effects: EffectSizes, chosen: Estimate, spec: ModelSpec) -> tuple[Sh
     )
 
 
+SHARE, NEXT = "share of true effects", "next study"
+
+
 def _beyond(
     effects: EffectSizes, rows: Rows, thresholds: Sequence[float], level: float
 ) -> tuple[Beyond, ...]:
     """Probabilities beyond thresholds of the display scale, on both sides."""
-    measure, chosen = measure_of(effects), rows.estimates[rows.chosen]
-    tau2_se = rows.heterogeneity[0].tau2_se if rows.heterogeneity else NAN
-    found = []
-    for threshold in thresholds:
-        for side in ("above", "below"):
-            value = measure.forward(threshold)
-            share = beyond(
-                estimate=chosen.estimate,
-                tau2=chosen.tau2,
-                threshold=value,
-                side=side,
-                level=level,
-                se=chosen.se,
-                se_tau2=tau2_se,
-            )
-            new = beyond_new(
-                estimate=chosen.estimate,
-                se=chosen.se,
-                tau2=chosen.tau2,
-                df=chosen.df,
-                threshold=value,
-                side=side,
-            )
-            found += [
-                Beyond(threshold, side, method, p.probability, p.low, p.high, p.notes)
-                for method, p in (
-                    ("share of true effects", share),
-                    ("next study", new),
-                )
-            ]
-    return tuple(found)
+    measure = measure_of(effects)
+    return tuple(
+        entry
+        for threshold in thresholds
+        for side in ("above", "below")
+        for entry in _beyond_one(rows, measure, threshold, side, level)
+    )
+
+
+def _beyond_one(
+    rows: Rows, measure: Measure, threshold: float, side: str, level: float
+) -> tuple[Beyond, Beyond]:
+    """Share of the true effects, and probability for the next study, beyond one threshold."""
+    chosen, value = rows.estimates[rows.chosen], measure.forward(threshold)
+
+    def both(probability: float, *notes: str) -> tuple[Beyond, Beyond]:
+        return (
+            Beyond(threshold, side, SHARE, probability, NAN, NAN, notes),
+            Beyond(threshold, side, NEXT, probability, NAN, NAN, notes),
+        )
+
+    if math.isnan(value):
+        return both(NAN, f"{threshold:g} is not on the scale of the {measure.label}")
+    if not math.isfinite(chosen.estimate):
+        return both(NAN, "not estimable: there is no finite estimate")
+    if chosen.model == "common":
+        return both(NAN, "a common effect: there is no distribution of true effects")
+    # Above on the display scale is below on an analysis scale that runs against it.
+    upwards = (side == "above") != measure.falling
+    if math.isinf(value):
+        return both(float((value < 0) == upwards), f"{threshold:g} is an end of the scale")
+    if rows.below is not None:
+        below = min(1.0, max(0.0, rows.below(value)))
+        probability = 1 - below if upwards else below
+        one, two = both(probability)
+        return replace(one, notes=("mean of its posterior distribution",)), two
+    direction = "above" if upwards else "below"
+    spread = rows.heterogeneity[0].tau2_se if rows.heterogeneity else NAN
+    share = beyond(
+        estimate=chosen.estimate,
+        tau2=chosen.tau2,
+        threshold=value,
+        side=direction,
+        level=level,
+        se=chosen.se,
+        se_tau2=spread,
+    )
+    found = Beyond(
+        threshold, side, SHARE, share.probability, share.low, share.high, share.notes
+    )
+    return found, _next_study(chosen, threshold, value, side, direction, level)
+
+
+def _next_study(
+    chosen: Estimate, threshold: float, value: float, side: str, direction: str, level: float
+) -> Beyond:
+    """From the distribution whose quantiles are the prediction interval of the row."""
+    half = (chosen.pi_high - chosen.pi_low) / 2
+    df = chosen.df
+    if flavour := PREDICTION.get(chosen.prediction):
+        df = NAN if flavour.spent is None else float(chosen.k - flavour.spent)
+    if chosen.model == "multilevel":
+        df = chosen.df
+    why = ""
+    if math.isnan(half):
+        why = "not estimable: there is no prediction interval"
+    elif chosen.prediction in NAGASHIMA:
+        why = f"not estimable: {chosen.prediction} gives an interval only"
+    if why:
+        return Beyond(threshold, side, NEXT, NAN, NAN, NAN, (why,))
+    new = beyond_new(
+        estimate=chosen.estimate,
+        se=half / quantile(level, df),
+        tau2=0.0,
+        df=df,
+        threshold=value,
+        side=direction,
+    )
+    return Beyond(threshold, side, NEXT, new.probability, NAN, NAN, new.notes)
 
 
 def display(estimate: Estimate, measure: Measure | str) -> Estimate:

@@ -22,7 +22,7 @@ from evisynth.plots.spec import (
     ForestRow,
     PredictionBar,
 )
-from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity
+from evisynth.records import EffectSizes, Estimate, Fit, Floats, Heterogeneity, as_pooled
 
 Formatter = Callable[[float], str]
 
@@ -641,6 +641,7 @@ def _repeats(note: str, said: str) -> bool:
 
 def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlot:
     """Describe the forest plot of one analysis."""
+    effects = as_pooled(effects, fit.entered)
     measure, columns = measure_of(effects), raw_columns(effects, text)
     ticks = text.forest.get("ticks")
     # A generic effect has no value of no effect unless it is one between two groups.

@@ -1,8 +1,8 @@
 """The values that flow from step to step: plain, frozen, of read-only arrays."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +59,34 @@ class EffectSizes:
         return np.array(self.included, dtype=bool)
 
 
+def as_pooled(effects: EffectSizes, entered: tuple[int, ...]) -> EffectSizes:
+    """The effects as the headline's family took them, for tables and figures.
+
+    Parameters
+    ----------
+    entered : rows that it took although inverse variance cannot (`Fit.entered`); what kept
+        them from an effect size becomes a note.
+    """
+    included, reason = list(effects.included), list(effects.reason)
+    notes = list(effects.notes)
+    for row in entered:
+        included[row] = True
+        why = f"pooled by its counts, not by an effect size ({reason[row]})"
+        notes[row] = "; ".join([part for part in (notes[row], why) if part])
+        reason[row] = ""
+    return replace(effects, included=tuple(included), reason=tuple(reason), notes=tuple(notes))
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """One pooled estimate, on the analysis scale; nan where not estimable.
 
     Attributes
     ----------
-    model : ``common`` or ``random``.
-    method : ``IV`` for the common effect, else the key of the tau2 estimator.
-    test : ``z``, ``knha`` or ``adhoc`` (Knapp-Hartung with its factor floored at 1).
+    model : ``common``, ``random``, ``multilevel``, ``rve`` or ``bayes``.
+    method : estimator of tau2; ``IV`` for the common effect; else model or prior.
+    test : key of `menus.TESTS` or of `menus.ROBUST`, ``profile`` or ``posterior``.
+    k : rows with information, which for exact families can be fewer than are pooled.
     pi_low, pi_high : prediction interval; nan below k = 3 and for the common effect.
     df : degrees of freedom of the t distribution; nan for the normal.
     headline : the one that a reader wants first.
@@ -207,6 +226,8 @@ class Rows:
     weights : per cent in that one, one per row of the effects; nan if not pooled, or where the
         model has no weights.
     notes : about the analysis under this family as a whole.
+    below : probability that the effect of a new study lies below a value of the analysis scale,
+        where its distribution is neither t nor normal.
     """
 
     estimates: tuple[Estimate, ...]
@@ -216,6 +237,7 @@ class Rows:
     components: tuple[Component, ...] = ()
     shrunk: tuple[Shrunk, ...] = ()
     notes: tuple[str, ...] = ()
+    below: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +266,8 @@ class Fit:
     ----------
     options : of the measure.
     level : confidence level as a fraction.
-    prediction : key of the flavour of the prediction interval.
+    prediction : key of the flavour of the headline's prediction interval.
+    k : rows that the headline's family pools.
     estimates : all models; at most one of them is the headline.
     heterogeneity : one entry per tau2 estimator, that of the headline method first.
     weights : per cent in the headline model, one per row of the effects; nan if not pooled.
@@ -253,6 +276,7 @@ class Fit:
     components : variances and correlations of multilevel and multivariate models.
     shrunk : predictions of the true effects of the pooled rows.
     beyond : probabilities beyond thresholds.
+    entered : rows that the headline's family pools although inverse variance cannot use them.
     """
 
     measure: str
@@ -270,6 +294,7 @@ class Fit:
     shrunk: tuple[Shrunk, ...] = ()
     beyond: tuple[Beyond, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
+    entered: tuple[int, ...] = ()
 
     @property
     def headline(self) -> Estimate | None:

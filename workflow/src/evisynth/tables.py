@@ -84,6 +84,7 @@ def fit_from_json(text: str) -> Fit:
         components=_records(Component, tree["components"]),
         shrunk=_records(Shrunk, tree["shrunk"]),
         beyond=_records(Beyond, tree["beyond"]),
+        entered=tuple(tree["entered"]),
     )
 
 

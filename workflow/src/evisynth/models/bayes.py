@@ -17,6 +17,8 @@ NAN = math.nan
 # Logarithm of the largest tau of the quadrature, in units of the smallest standard error: the
 # squares of its weights stay inside the range of double precision.
 FARTHEST = 70 * math.log(10)
+# Half-width, in log tau, below which a peak is looked at more closely.
+NARROW = 0.05
 # Fall of the logarithm of a density beyond which it adds no digit.
 DEEP = 40.0
 # Numbers held at once by the likelihood.
@@ -243,8 +245,8 @@ def _moment(model: _Model) -> int:
     return max((j for j in (0, 1, 2) if fall - j > 1 or (slow and fall - j == 1)), default=0)
 
 
-def _range(model: _Model, moment: int) -> tuple[float, float, float]:
-    """Where log tau matters: from, to, and the maximum of the logarithm of the integrand."""
+def _range(model: _Model, moment: int) -> tuple[float, float, float, float]:
+    """Where log tau matters: from, to, the place and height of the integrand's log maximum."""
     lowest = math.log(1e-9 / (1 + model.data.yi_range))
     highest = min(math.log(model.prior.top / model.unit), FARTHEST)
     # A prior of another scale than the data: below all of it nothing is left out.
@@ -262,13 +264,28 @@ def _range(model: _Model, moment: int) -> tuple[float, float, float]:
         weighty = log + moment * x
         over = np.flatnonzero(weighty > weighty.max() - DEEP)
         highest = float(x[min(over[-1] + 1, x.size - 1)])
-    return lowest, highest, height
+    return lowest, highest, peak, height
+
+
+def _edges(model: _Model, lowest: float, highest: float, peak: float, height: float) -> Floats:
+    """Edges of panels to begin with, closer and closer to a peak that they could miss.
+
+    Posteriors are that narrow where the data contradict a prior that ends or falls steeply.
+    """
+    edges = np.linspace(lowest, highest, math.ceil((highest - lowest) / 2) + 1)
+    near = np.clip(peak + NARROW * np.array([-1.0, 1.0]), lowest, highest)
+    fallen = _log_integrand(model, near[near != peak]) < height - DEEP
+    if not fallen.all():
+        return edges
+    steps = NARROW * 4.0 ** -np.arange(20)
+    inner = np.concatenate([[peak], peak - steps, peak + steps])
+    inside: Floats = inner[(inner > lowest) & (inner < highest)]
+    return np.unique(np.concatenate([edges, inside]))
 
 
 def _law(model: _Model) -> _Law:
     moment = _moment(model)
-    lowest, highest, height = _range(model, moment)
-    count = math.ceil((highest - lowest) / 2)
+    lowest, highest, peak, height = _range(model, moment)
 
     def integrand(x: Floats) -> Floats:
         """With its moment, so that the panels serve that, too."""
@@ -276,7 +293,7 @@ def _law(model: _Model) -> _Law:
         weighted: Floats = values * (1 + np.exp(x.ravel()) ** moment)
         return weighted.reshape(x.shape)
 
-    wanted = adaptive(integrand, np.linspace(lowest, highest, count + 1))
+    wanted = adaptive(integrand, _edges(model, lowest, highest, peak, height))
     values = wanted.values / (1 + np.exp(wanted.points) ** moment)
     panels = Panels(wanted.edges, wanted.points, wanted.weights, values)
     ends = np.exp(np.array([lowest, highest]))
@@ -284,7 +301,9 @@ def _law(model: _Model) -> _Law:
         model.prior.below(float(ends[0]) * model.unit),
         1 - model.prior.below(float(ends[1]) * model.unit) if highest == FARTHEST else 0.0,
     ]
-    low, high = np.array(shares) * np.exp(_given(model, ends).log_likelihood - height)
+    # As logarithms: beyond all of the prior the likelihood alone may be out of range.
+    with np.errstate(divide="ignore"):
+        low, high = np.exp(np.log(shares) + _given(model, ends).log_likelihood - height)
     inside = (panels.weights * values).sum(axis=1)
     mass = float(low + high + inside.sum())
     return _Law(

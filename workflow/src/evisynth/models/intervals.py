@@ -349,9 +349,13 @@ def henmi_copas(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.
     pivot = _pivot(data, data.scaled(tau2.value))
     tail = (1 - level) / 2
     # The statistic is never larger than the standardised mean: the normal quantile bounds it.
+    low = 1e-12
+    # Variances that differ by many decades under a large tau2 leave a very small quantile.
+    while low > 1e-150 and pivot.tail(low) < tail:
+        low *= 1e-6
     x = brentq(
         lambda x: math.log(pivot.tail(x) / tail),
-        1e-12,
+        low,
         -float(ndtri(tail)) * (1 + 1e-12),
         xtol=1e-300,
         rtol=4 * np.finfo(float).eps,

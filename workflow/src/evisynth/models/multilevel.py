@@ -808,7 +808,8 @@ def _collinear(problem: _Problem) -> tuple[str, ...]:
     )
     information = _expected_information(level, u)
     names = [name for effect in problem.effects for name in effect.names()]
-    scale = np.sqrt(np.diagonal(information))
+    # Rounding can leave less than nothing of an information of 0.
+    scale = np.sqrt(np.maximum(np.diagonal(information), 0))
     dead = scale < 1e-7 * max(1.0, float(scale.max()))
     if dead.any():
         return tuple(
@@ -1142,7 +1143,9 @@ def _assemble(
     n = k - p if problem.restricted else k
     counted = p + problem.n
     room = max(n, counted + 2)
-    typical = (k - p) / _trace_p(problem, plain) * unit**2 if k > p else NAN
+    trace = _trace_p(problem, plain) if k > p else 0.0
+    # A difference, which precisions too far apart leave no digit of: no typical variance then.
+    typical = (k - p) / trace * unit**2 if trace > 0 else NAN
     qe = float(plain.residuals @ plain.residuals)
     components = _components(problem, u, edges, typical)
     return MultilevelFit(

@@ -9,8 +9,9 @@ from scipy.special import chdtrc
 
 from evisynth import linear, tau2
 from evisynth.heterogeneity import FEW
-from evisynth.inference import NAN, normal_quantile, quantile, wald
+from evisynth.inference import NAN, quantile, wald
 from evisynth.models.design import DesignError, natural
+from evisynth.models.floor import knapp_hartung
 from evisynth.models.regression import (
     TESTS,
     JointTest,
@@ -90,27 +91,6 @@ def _typical(vi: Floats) -> float:
     return (vi.size - 1) / linear.trace_p(data, 0.0)
 
 
-def _floored(
-    test: str, s2w: float, value: float, df: int, level: float
-) -> tuple[str, tuple[str, ...]]:
-    """The test that is used where Knapp and Hartung's is asked for, and why another one."""
-    if test != "knha" or s2w >= 1:
-        return test, ()
-    reasons = []
-    if value == 0:
-        reasons.append("tau2 is 0")
-    if s2w == 0:
-        reasons.append("residuals are all zero")
-    elif quantile(level, df) * math.sqrt(s2w) < normal_quantile(level):
-        reasons.append("the Knapp-Hartung interval is narrower than Wald's")
-    if not reasons and df + 1 < FEW:
-        reasons.append(f"fewer than {FEW} studies")
-    if not reasons:
-        return test, ()
-    why = " and ".join(reasons)
-    return "adhoc", (f"floored Knapp-Hartung interval (factor 1 instead of {s2w:.6g}): {why}",)
-
-
 def _prediction_half(
     flavour: str, own: float, plain: float, value: float, df: int, level: float
 ) -> float:
@@ -164,8 +144,10 @@ def _pooled(
     if k == 2 and test != "z":
         test = "z"
         notes = (*notes, "two studies: z instead of t with 1 degree of freedom")
-    elif floor:
-        test, said = _floored(test, s2w, value, k - 1, level)
+    elif test == "knha":
+        test, said = knapp_hartung(
+            s2w=s2w, tau2=value, k=k, df=k - 1, level=level, se=plain, floor=floor
+        )
         notes = (*notes, *said)
     factor = {"knha": s2w, "adhoc": max(1.0, s2w)}.get(test, 1.0)
     se = plain * math.sqrt(factor)
@@ -246,8 +228,16 @@ def _common(
         test = "z"
     fit = meta_regression(yi, vi, design, method=method, test=test, level=level)
     said: tuple[str, ...] = ()
-    if floor:
-        other, said = _floored(test, fit.s2w, fit.tau2, fit.k - fit.p, level)
+    if test == "knha":
+        other, said = knapp_hartung(
+            s2w=fit.s2w,
+            tau2=fit.tau2,
+            k=fit.k,
+            df=fit.k - fit.p,
+            level=level,
+            se=None,
+            floor=floor,
+        )
         if other != test:
             fit = meta_regression(yi, vi, design, method=method, test=other, level=level)
     groups = []

@@ -11,7 +11,7 @@ from evisynth.errors import NotComputable, Problem
 from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
-from evisynth.records import EffectSizes, Fit
+from evisynth.records import EffectSizes, Fit, as_pooled
 from evisynth.specification import Dependence, ModelSpec
 from evisynth.tables import (
     beyond_csv,
@@ -112,7 +112,8 @@ def write_pooled(
     fit = fit_analysis(sizes, settings, file)
     name = settings["analysis"]
     on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
-    write_text(output["effects"], effects_csv(sizes, fit.weights))
+    shown = as_pooled(sizes, fit.entered)
+    write_text(output["effects"], effects_csv(shown, fit.weights))
     write_text(output["pooled"], pooled_csv(name, fit, on_display))
     write_text(output["heterogeneity"], heterogeneity_csv(name, fit))
     write_text(output["tau2_intervals"], tau2_intervals_csv(name, fit))

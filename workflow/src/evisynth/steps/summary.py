@@ -44,6 +44,7 @@ def _row(name: str, fit: Fit, text: Mapping[str, str]) -> dict[str, Cell]:
     shown = display(headline, measure_of(fit))
     for key in "model method test estimate ci_low ci_high pi_low pi_high p tau2".split():
         row[key] = getattr(shown, key)
-    i2 = next((h.i2 for h in fit.heterogeneity if h.method == headline.method), None)
+    # That of the headline comes first; a family without an I2 must not show another's.
+    i2 = next((h.i2 for h in fit.heterogeneity[:1] if h.method == headline.method), None)
     notes = dict.fromkeys([*headline.notes, *fit.notes])
     return {**row, "i2": i2, "notes": "; ".join(notes)}
