@@ -337,3 +337,60 @@ def test_two_studies_have_a_wald_interval_under_every_preset():
 def test_a_program_that_does_not_floor_is_not_floored():
     for preset in ("revman5", "metafor", "meta8"):
         assert pooled(preset, "GEN", ALIKE).headline.test == "z"
+
+
+PAGE = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def sections():
+    return {
+        part.partition("\n")[0]: part
+        for part in PAGE.partition("\n## Each preset")[2].split("\n### ")[1:]
+    }
+
+
+def keys(choices):
+    said = {True: "yes", False: "no"}
+    return ", ".join(
+        f"{key}: {said[value] if isinstance(value, bool) else value}"
+        for key, value in choices.items()
+    )
+
+
+def test_the_page_says_what_each_preset_chooses_where_from_and_its_limits():
+    assert list(sections()) == list(presets.PRESETS)
+    for name, preset in presets.PRESETS.items():
+        said = words(sections()[name])
+        assert f"`{keys(preset.model)}`" in said
+        for measure, chosen in preset.by_measure.items():
+            assert f"- {measure}: `{keys(chosen)}`" in said
+        for measure, chosen in preset.zero_cells.items():
+            assert f"- {measure}: `zero_cells: {{{keys(chosen)}}}`" in said
+        for measure, chosen in preset.measure_options.items():
+            assert f"- {measure}: `measure_options: {{{keys(chosen)}}}`" in said
+        for text in (preset.source, *preset.limits):
+            assert words(text) in said
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_table_of_the_page_is_what_the_presets_give(preset):
+    path = next(path for path in FILES if path.stem == "bcg_bias")
+    inputs = {"ai": "tpos", "bi": "tneg", "ci": "cpos", "di": "cneg"}
+    cells = [f"`{preset}`"]
+    for measure in ("RR", "OR"):
+        head = pooled(preset, measure, rows(path, inputs)).headline
+        shown = [
+            f"{math.exp(value):.4f}"
+            for value in (head.estimate, head.ci_low, head.ci_high, head.pi_low, head.pi_high)
+        ]
+        cells += [f"{shown[0]} [{shown[1]}, {shown[2]}]", f"[{shown[3]}, {shown[4]}]"]
+    assert f"| {' | '.join(cells)} |" in PAGE
+
+
+def test_the_page_counts_what_is_compared():
+    meta, metafor = len(cases()), len(list(by_metafor()))
+    assert f"{meta} analyses by package meta 8.3-0 and {metafor} by metafor" in words(PAGE)

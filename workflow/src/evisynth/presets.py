@@ -40,8 +40,8 @@ class Preset:
     limits: tuple[str, ...] = ()
 
 
-# Studies without events, or with events only, in both groups say nothing of a ratio: the
-# Cochrane Handbook, 10.4.4.1 and 10.4.4.2, leaves them out, and so do RevMan and package meta.
+# Studies without events, or with events only, in both groups say nothing of a ratio: it is
+# standard to leave them out (Cochrane Handbook 5.1, 16.9.3), and RevMan and package meta do so.
 NO_DOUBLE_ZEROS: Mapping[str, Mapping[str, Any]] = {
     "OR": {"drop00": True},
     "RR": {"drop00": True},
