@@ -505,3 +505,17 @@ def test_a_scale_that_falls_is_drawn_from_low_to_high():
     assert 0 < row.low < row.effect < row.high < 1
     assert row.effect == pytest.approx(0.6)
     assert all(diamond.low < diamond.high for diamond in plot.summaries)
+
+
+def test_dependent_rows_have_no_diamond_that_denies_their_dependence():
+    rows = [
+        RawRow(f"s{i}", f"S{i}", {"yi": 0.1 * i, "vi": 0.02}, cluster=f"c{i % 4}")
+        for i in range(12)
+    ]
+    effects = compute_effects("GEN", rows, level=0.95)
+    dependence = Dependence(levels=("cluster", "effect"), robust="CR2")
+    fit = pool(effects, ModelSpec(family="MV", dependence=dependence))
+    plot = forest_plot(effects, fit, AnalysisText("Title"))
+    assert [diamond.label for diamond in plot.summaries] == ["Multilevel model"]
+    assert "cluster-robust CR2, bias-reduced" in plot.footer[0]
+    assert not any("as independent" in caveat for caveat in plot.caveats)

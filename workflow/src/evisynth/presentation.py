@@ -417,7 +417,11 @@ def why(reason: str, what: str) -> str:
 
 
 def shown_estimates(fit: Fit, text: AnalysisText) -> tuple[Estimate, ...]:
-    """The estimates that get a diamond: the headline, then the common effect."""
+    """The estimates that get a diamond: the headline, then the common effect.
+
+    The latter belongs beside random effects of independent rows only: it would deny the
+    dependence that a multilevel model is about.
+    """
     if text.why_not:
         return ()
     headline = fit.headline
@@ -426,7 +430,7 @@ def shown_estimates(fit: Fit, text: AnalysisText) -> tuple[Estimate, ...]:
     if (
         text.forest.get("show_common", True)
         and common
-        and (not headline or headline.model != "common")
+        and (not headline or headline.model == "random")
     ):
         wanted.append(common[0])
     return tuple(e for e in wanted if _estimable(e))
@@ -523,7 +527,7 @@ def overall_test_line(estimate: Estimate, null: float | None) -> str:
     statistic = decimal(estimate.statistic, 2)
     if math.isnan(estimate.df):
         return f"Test for overall effect: z = {statistic} ({p_text(estimate.p)})"
-    df = f"{estimate.df:.6g}"
+    df = f"{estimate.df:.4g}" if estimate.df < 1000 else f"{estimate.df:.0f}"
     return f"Test for overall effect: t = {statistic}, df = {df} ({p_text(estimate.p)})"
 
 
@@ -592,7 +596,9 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
 
 def _model_words(estimate: Estimate, fit: Fit) -> str:
     level = level_text(fit.level)
-    test = TEST_WORDS.get(estimate.test) or ROBUST[estimate.test]
+    test = TEST_WORDS.get(estimate.test) or (
+        f"cluster-robust {estimate.test}, {ROBUST[estimate.test]}"
+    )
     method, model = estimate.method, MODEL_WORDS[estimate.model]
     if method in METHOD_WORDS:
         words = f"{model}, {METHOD_WORDS[method]}"
