@@ -182,9 +182,9 @@ def test_bcg_carries_its_moderators(shipped: Project) -> None:
     assert {"year", "ablat", "alloc"} <= set(effects[0])
 
 
-def bcg(shipped: Project, name: str, **wanted: str) -> dict[str, str]:
+def bcg(shipped: Project, table: str, **wanted: str) -> dict[str, str]:
     """The only row of a table of the BCG review, on the analysis scale."""
-    found = rows(shipped.folder / "reviews/bcg/results" / name)
+    found = rows(shipped.folder / "reviews/bcg/results" / table)
     (row,) = [
         row
         for row in found
