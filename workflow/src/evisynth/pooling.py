@@ -153,7 +153,7 @@ def _asked(effects: EffectSizes, spec: ModelSpec) -> Rows:
     k = used.included.count(True)
     if k < 2:
         why = "the study itself, nothing is pooled" if k else "no row that it can use"
-        return Rows(estimates=(_without(used, spec, f"k = {k}: {why}"),))
+        return Rows(estimates=(_without(used, spec, f"not estimable, k = {k}: {why}"),))
     try:
         rows = FAMILIES[spec.family](used, spec)
     except (NotEstimable, OverflowError) as error:

@@ -462,6 +462,9 @@ def _aht(sandwich: _Sandwich, covariance: Floats, hypotheses: Floats) -> RobustT
             mixed = _own(sandwich, a, b)
             spread += _products(_own(sandwich, a, a), _own(sandwich, b, b), a, b, kernel)
             spread += _exchanged(mixed, a, b, kernel)
+    if spread <= 0:  # clusters that differ so much in weight that nothing is left of a sum
+        note = "not estimable: the degrees of freedom are lost to rounding"
+        return RobustTest(NAN, q, NAN, NAN, (note,))
     eta = q * (q + 1) / spread
     effect = hypotheses @ sandwich.beta
     part = hypotheses @ covariance @ hypotheses.T
