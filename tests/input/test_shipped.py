@@ -32,6 +32,7 @@ EXPECTED = {
         "odds_ratio": (13, 13),
         "risk_difference": (13, 13),
     },
+    "reviews/konstantopoulos2011/config.yaml": {"three_levels": (56, 56)},
     "reviews/normand1999/config.yaml": {
         "length_of_stay": (9, 9),
         "length_of_stay_standardised": (9, 9),

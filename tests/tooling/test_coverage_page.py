@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def coverage():
-    path = ROOT / "benchmarks" / "coverage.py"
+    path = ROOT / "benchmarks" / "simulate_coverage.py"
     spec = importlib.util.spec_from_file_location("benchmarks_coverage", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -44,8 +44,8 @@ def test_trials_have_the_means_and_variances_that_are_meant(coverage, outcome, s
     yi, vi = coverage.trials(cell, tau2, 40_000, random)
     assert yi.shape == vi.shape == (40_000, 5)
     # Variances that are estimated vary, and are right on average; so is I2.
-    assert np.unique(vi).size > 1000
-    np.testing.assert_allclose(yi.mean(axis=0), coverage.EFFECT[outcome], atol=0.02)
+    assert np.unique(vi).size > 100
+    np.testing.assert_allclose(yi.mean(axis=0), coverage.EFFECT[outcome], atol=0.04)
     spread = (yi - coverage.EFFECT[outcome]) ** 2
     # The usual variance of a log odds ratio is a little too small for few events.
     rtol = 0.04 if outcome == "MD" else 0.12

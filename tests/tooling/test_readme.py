@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from evisynth.menus import MEASURES, TAU2, TAU2_GIVEN
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 RUN = (ROOT / ".ci/run").read_text("utf-8")
@@ -56,3 +58,10 @@ def test_make_runs_what_the_lines_without_make_run():
             check=True,
         ).stdout
         assert plan.splitlines() == line.split(" && ")
+
+
+def test_readme_counts_measures_and_estimators_as_they_are():
+    assert f"{len(MEASURES)} effect measures" in README
+    # `fixed` estimates nothing
+    assert len(TAU2 | TAU2_GIVEN) - 1 == 13
+    assert "thirteen estimators" in README

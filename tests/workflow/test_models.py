@@ -9,6 +9,11 @@ from statistics import NormalDist
 import pytest
 from support.review import ROOT, Project, moderators_of, study
 
+from evisynth.errors import NotComputable
+from evisynth.measures import compute_effects
+from evisynth.project import load_project
+from evisynth.steps.pool import fit_analysis
+
 SIX_DIGITS = 1e-6  # rma.mv's optimiser stops there; rma's own loops are tightened to 1e-14
 
 CONFIG = """\
@@ -274,6 +279,31 @@ def test_subgroups_of_study_files_say_what_they_stand_on(models: Project) -> Non
     assert "there is one subgroup only" in row["notes"]
     assert "the family MV has no moderators" in row["notes"]
     assert rows(models, "response/effects.csv")[0]["design"] == "single_arm"
+
+
+def test_every_model_that_the_numbers_do_not_allow_is_named(
+    project: Project,
+) -> None:
+    """Control groups without events have no covariance; the other models are not blamed."""
+    project.edit("data/shared.csv", "p1,p,12,100,20,100", "p1,p,12,100,0,100")
+    project.edit("data/shared.csv", "p2,p,9,90,20,100", "p2,p,9,90,0,100")
+    project.edit(
+        "config.yaml",
+        "    model: {family: MV}\n    dependence: {levels: [trial], shared_arm: trial}",
+        "    also: [{method: DL}, {family: MV}]\n"
+        "    dependence: {levels: [trial], shared_arm: trial}",
+    )
+    loaded = load_project(project.folder / "config.yaml")
+    settings = loaded.effects_settings("shared")
+    effects = compute_effects(
+        "OR", loaded.rows["shared"], level=settings["level"], **settings["zero_cells"]
+    )
+    with pytest.raises(NotComputable) as caught:
+        fit_analysis(effects, loaded.pooling_settings("shared"), "config.yaml")
+    (problem,) = caught.value.problems
+    assert problem.place == "analyses.shared.also[2]"
+    assert "MV" in problem.found
+    assert "control group" in problem.found
 
 
 EFFECTS, POOLED, MODERATORS = "Effect sizes of", "Pooled estimates of", "Subgroups and"

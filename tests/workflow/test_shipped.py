@@ -24,12 +24,13 @@ DFS = {
     "pi_low": 1.21702284225,
     "pi_high": 15.8703173871,
 }
+REVIEWS = ("bcg", "konstantopoulos2011", "normand1999")
 TWELVE_DIGITS = 1e-9  # metafor's results are stored with 12 digits
 
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the three reviews, each built once."""
+    """A copy of all reviews, each built once."""
     project = Project(tmp_path_factory.mktemp("shipped") / "a review")
     project.folder.mkdir()
     for name in ("Snakefile", "config.yaml"):
@@ -40,7 +41,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Project:
             project.folder / name,
             ignore=shutil.ignore_patterns("__pycache__", "results"),
         )
-    for config in ("config.yaml", "reviews/bcg/config.yaml", "reviews/normand1999/config.yaml"):
+    for config in ("config.yaml", *(f"reviews/{name}/config.yaml" for name in REVIEWS)):
         project.build("--configfile", config)
     return project
 
@@ -181,6 +182,83 @@ def test_bcg_carries_its_moderators(shipped: Project) -> None:
     assert {"year", "ablat", "alloc"} <= set(effects[0])
 
 
+def bcg(shipped: Project, name: str, **wanted: str) -> dict[str, str]:
+    """The only row of a table of the BCG review, on the analysis scale."""
+    found = rows(shipped.folder / "reviews/bcg/results" / name)
+    (row,) = [
+        row
+        for row in found
+        if row.get("scale", "analysis") == "analysis"
+        and all(row[key] == value for key, value in wanted.items())
+    ]
+    return row
+
+
+def test_bcg_regression_on_latitude(shipped: Project) -> None:
+    # metafor: rma(yi, vi, mods = ~ ablat): 0.2515 - 0.0291 ablat, tau2 0.0764, R2 75.62%
+    row = bcg(shipped, "risk_ratio/regression.csv", regression="latitude", name="ablat")
+    close(row, 1e-9, estimate=-0.02910172501165, se=0.00820141741104)
+    assert 0 < float(row["permutation_p"]) < 0.05
+    for quantity, value in (("tau2", 0.0763479639552), ("r2", 75.6266218116)):
+        row = bcg(
+            shipped,
+            "risk_ratio/regression_tests.csv",
+            regression="latitude",
+            quantity=quantity,
+        )
+        close(row, 1e-8, value=value)
+
+
+def test_bcg_regression_on_latitude_and_year(shipped: Project) -> None:
+    # metafor: rma(yi, vi, mods = ~ ablat + year, test = "knha")
+    quantity = "test of all moderators"
+    row = bcg(
+        shipped,
+        "risk_ratio/regression_tests.csv",
+        regression="latitude_and_year",
+        quantity=quantity,
+    )
+    close(row, 1e-9, value=4.96494755589902, p=0.0318035012856683)
+
+
+def test_bcg_subgroups_by_allocation(shipped: Project) -> None:
+    # metafor: rma(yi, vi, mods = ~ alloc, test = "knha"); two studies are too few for a tau2
+    row = bcg(shipped, "risk_ratio/subgroup_tests.csv", by="alloc")
+    close(row, 1e-9, statistic=0.966220844813431, p=0.413383745721621)
+    assert row["tau2_rule"] == "common"
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "expected", "tolerance"),
+    [
+        # metafor: rma.mh, rma.peto, rma.glmm; the last with 7 nodes, good to 1e-5
+        ("common", "MH", {"estimate": -0.473410988388585, "se": 0.0410077784042314}, 1e-12),
+        ("common", "PETO", {"estimate": -0.474446310940636, "se": 0.0406590807446483}, 1e-12),
+        ("random", "UM.FS", {"estimate": -0.745013466103}, 2e-5),
+        ("random", "CM.EL", {"estimate": -0.7538105091}, 2e-5),
+        ("random", "CM.AL", {"estimate": -0.722116995623}, 2e-5),
+    ],
+)
+def test_bcg_odds_ratio_by_other_families(
+    shipped: Project, model: str, method: str, expected: dict[str, float], tolerance: float
+) -> None:
+    row = bcg(shipped, "odds_ratio/pooled.csv", model=model, method=method)
+    close(row, tolerance, **expected)
+
+
+def test_konstantopoulos_2011_three_levels(shipped: Project) -> None:
+    # metafor 5.0-1 and clubSandwich, tests/reference/dependence/konstantopoulos2011.json
+    row = headline(shipped, "three_levels", "reviews/konstantopoulos2011")
+    assert (row["k"], row["test"]) == ("56", "CR2")
+    close(row, 1e-7, estimate=0.184713163777, ci_low=-0.00382548346, ci_high=0.373251811)
+    folder = shipped.folder / "reviews/konstantopoulos2011/results/three_levels"
+    district, school = rows(folder / "components.csv")
+    close(district, 1e-7, value=0.0650619443)
+    close(school, 1e-7, value=0.0327365170)
+    rve = next(r for r in rows(folder / "pooled.csv") if r["model"] == "rve")
+    close(rve, 1e-9, estimate=0.129170205891, se=0.0796397806568)  # robumeta 2.1
+
+
 def test_normand(shipped: Project) -> None:
     # metafor 5.0-1, tests/reference/normand1999.json, re/MD/REML
     row = next(
@@ -206,7 +284,7 @@ def test_the_evidence_tables_list_what_is_not_used(shipped: Project) -> None:
 
 def test_every_engine_agrees(shipped: Project) -> None:
     files = sorted(shipped.folder.glob("**/results/*/engines.csv"))
-    assert len(files) == 15
+    assert len(files) == 16
     compared = [row for path in files for row in rows(path)]
     assert {row["engine"] for row in compared} == {"pymare", "statsmodels"}
     assert all(row["agrees"] == "true" for row in compared)

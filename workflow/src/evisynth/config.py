@@ -118,7 +118,7 @@ class Model(Strict):
         "CORR", description="Working model, with `family: RVE`: correlated or hierarchical."
     )
     replicates: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
-        25_000, description="Bootstrap samples, with `prediction: NNF`."
+        25_000, description="Bootstrap samples, with `prediction: NNF-boot`."
     )
     seed: Annotated[int, Field(ge=0, le=2**31)] = Field(
         1, description="Seed of whatever is random: the same result on every run."
@@ -197,7 +197,10 @@ class ZeroCells(Strict):
 
     add: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = Field(
         None,
-        description="Number added to each cell; by default 0.5 (0 for PAS), see `to`.",
+        description=(
+            "Number added to each cell; by default 0.5, or 0 for measures that need none "
+            "(docs/statistics/effect-measures.md)."
+        ),
     )
     to: Literal["only0", "all", "if0all", "none", "tacc"] = Field(
         "only0",

@@ -185,8 +185,8 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
     if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
         notes = (
             *notes,
-            "the estimate lies outside of the prediction interval, which is about the means that "
-            "go with all likely values of tau2",
+            "the estimate lies outside of the prediction interval, which is about the means "
+            "that go with all likely values of tau2",
         )
     return replace(
         row, pi_low=found.low, pi_high=found.high, prediction=spec.prediction, notes=notes

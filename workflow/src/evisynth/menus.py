@@ -195,7 +195,7 @@ ROBUST: dict[str, str] = {
     "none": "model-based standard errors",
     "CR2": "bias-reduced, target the working model (Pustejovsky & Tipton 2018)",
     "CR2-identity": "bias-reduced, target the identity (PyMARE's)",
-    "CR1": "small-sample factor m/(m - p)",
+    "CR1": "the plain sandwich times m/(m - 1), m clusters",
     "CR0": "the plain sandwich",
 }
 
@@ -217,6 +217,17 @@ WEIGHTS: dict[str, str] = {
     "inverse_se": "1/sei",
     "equal": "the same for every study",
 }
+
+PRIORS: dict[str, str] = {
+    "half_normal": "`half_normal(scale)`: normal, folded at 0",
+    "half_cauchy": "`half_cauchy(scale)`: Cauchy, folded at 0",
+    "uniform": "`uniform(maximum)`: 0 to the maximum",
+    "log_normal": "`log_normal(location; scale)`: log tau is normal",
+    "log_student_t": "`log_student_t(location; scale)`: log tau has a t distribution with 5 df",
+    "turner": "`turner(outcome; comparison)` or `turner`: Turner et al. (2015), for OR",
+    "rhodes": "`rhodes(outcome; comparison; area)` or `rhodes`: Rhodes et al. (2015), for SMD",
+}
+"""Priors of tau, with their arguments."""
 
 PRESETS: dict[str, str] = {
     "cochrane2025": "Cochrane's methods since January 2025 (RevMan), our rules for few studies",

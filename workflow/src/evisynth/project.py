@@ -413,7 +413,7 @@ def _contradictions(
         if not analysis.columns:
             wrong("columns", "nothing", "field: COLUMN for each field", "map the columns")
     else:
-        unused = ["rows", "columns", "label_prefix", "conversions"]
+        unused = ["rows", "columns", "label_prefix"]
         if design == "one_group" and analysis.arms is None:
             wrong("arms", "nothing", "`arms: {treatment: ...}`", "say which arms")
         if design == "two_groups":

@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,27 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from evisynth.config import AnalysisId, Config, RelativePath
+from evisynth.conversions import CONVERSIONS, methods, named
+from evisynth.conversions import FIELDS as CONVERSION_FIELDS
 from evisynth.measures import MEASURES as REGISTRY
-from evisynth.menus import FIELDS, MEASURES, PLOTS, PREDICTION, TAU2, TESTS
+from evisynth.menus import (
+    FAMILIES,
+    FAMILY_MEASURES,
+    FIELDS,
+    GLMM,
+    INTERVALS,
+    MEASURES,
+    PLOTS,
+    PREDICTION,
+    PRESETS,
+    PRIORS,
+    ROBUST,
+    STRUCTURES,
+    TAU2,
+    TAU2_GIVEN,
+    TESTS,
+    WEIGHTS,
+)
 from evisynth.schema import Id, NumberText, OneOrMore, PrintedText, Text
 from evisynth.studyfile import Interval, OutcomesFile, StudyFile
 
@@ -30,8 +49,54 @@ MEASURES_PAGE = """\
 brings it back to the scale that a reader sees. Counts: `xi` events of `ni`; two groups `ai` of
 `n1i` (`bi` others) and `ci` of `n2i` (`di` others); rates `x1i` events in the
 time `t1i`. What is done with zero cells, and the intervals of single studies:
-[statistics.md](statistics.md).
+[statistics/effect-measures.md](statistics/effect-measures.md). Numbers that a study does not
+report may be derived: [conversions.md](conversions.md).
 """
+
+CONVERSIONS_PAGE = """\
+# Conversions
+
+Numbers that a measure needs and a row of a table does not report are derived where that is
+possible; each is marked in `notes` of `effects.csv`. Map the columns of your table to the
+[fields](#fields) below. Several methods for one thing are a *choice*; `conversions` of the
+analysis names another method than the default:
+
+```yaml
+measure: MD
+columns:
+  study: study
+  n1i: n_new
+  med1i: median_new
+  q11i: q1_new
+  q31i: q3_new
+  n2i: n_old
+  med2i: median_old
+  q12i: q1_old
+  q32i: q3_old
+conversions: {{summary: quantile_estimation}}
+```
+
+Formulas in full, what rounding does, and when not to:
+[statistics/conversions.md](statistics/conversions.md).
+{note}
+## Choices
+
+The first method is the default. A choice without a default is made on request only, because the
+numbers do not tell which is right.
+
+{choices}
+## Methods
+
+{methods}
+## Fields
+
+Names are as for one group; with two groups the number of the group comes before the last
+letter.
+
+{group_fields}
+Of the study as a whole:
+
+{study_fields}"""
 
 MINIMAL_STUDY = """\
 study: mystudy-2027
@@ -120,7 +185,9 @@ Another review is another file in a folder of its own:
 (`outcome` with `arms` or `contrast`) or from a CSV table (`table` with `columns`).
 
 In the tables below an id is a safe name: letters, digits, `.`, `_` and `-`, at most 64 of them
-(small letters for an analysis, which names a folder); a map is `key: value` lines.
+(small letters for an analysis, which names a folder); a map is `key: value` lines. The defaults
+of a model are those of the preset `cochrane2025` (`PLO` and `IRLN`: family `GLMM`). What the
+models are, and when to choose which: [statistics.md](statistics.md).
 
 An editor with YAML support completes and checks the keys after this first line:
 
@@ -185,13 +252,32 @@ NAMES = [
     (_shape(Interval), "interval: `[low, high]`"),
 ]
 
-WORDS = {
+WORDS: dict[str, Mapping[str, str]] = {
     "Measures": MEASURES,
-    "Methods (estimators of τ²)": TAU2,
+    "Families": FAMILIES,
+    "Methods (estimators of τ²)": TAU2 | TAU2_GIVEN,
+    "Weights of GENQ": WEIGHTS,
     "Tests": TESTS,
     "Prediction intervals": PREDICTION,
+    "Models of two groups of counts": GLMM,
+    "Priors of τ": PRIORS,
+    "Structures of random effects": STRUCTURES,
+    "Robust standard errors": ROBUST,
+    "Intervals of τ²": INTERVALS,
+    "Presets": PRESETS,
     "Plots": PLOTS,
     "Columns of a table": FIELDS,
+}
+# Words that a key takes besides those of a menu, and the page that lists them.
+BESIDES = {
+    "Columns of a table": (CONVERSION_FIELDS, "fields of conversions", "conversions.md#fields")
+}
+# Keys of free text, and where their words are explained.
+SEE = {
+    "prior": "[Priors of τ](#priors-of-τ)",
+    "measure_options": "[options of the measures](measures.md#options)",
+    "conversions": "[choices and methods](conversions.md#choices)",
+    "formula": "[formulas](statistics/regression.md#formulas)",
 }
 
 
@@ -209,15 +295,16 @@ def _link(heading: str) -> str:
 
 def _one_of(words: list[Any]) -> str:
     for heading, menu in WORDS.items():
-        if set(words) == set(menu):
-            return _link(heading)
+        more, name, page = BESIDES.get(heading, ({}, "", ""))
+        if set(words) == set(menu) | set(more):
+            return _link(heading) + (f" or [{name}]({page})" if more else "")
     listed = ", ".join(f"`{word}`" for word in words)
     return listed if len(words) == 1 else f"one of {listed}"
 
 
 def _bounds(node: dict[str, Any]) -> str:
     said = {"minimum": "from", "exclusiveMinimum": "above", "exclusiveMaximum": "and below"}
-    parts = [f"{word} {node[key]}" for key, word in said.items() if node.get(key)]
+    parts = [f"{word} {node[key]}" for key, word in said.items() if key in node]
     if 0 < node.get("maximum", 0) < 10**9:
         parts.append(f"to {node['maximum']}")
     return "".join(f" {part}" for part in parts)
@@ -278,13 +365,19 @@ def _section(model: dict[str, Any]) -> str:
     rows = [
         (
             f"`{key}`",
-            _type(node),
+            _type(node) + (f"; see {SEE[key]}" if key in SEE else ""),
             _default(key, node, model.get("required", [])),
-            node["description"],
+            _linked(node["description"]),
         )
         for key, node in model["properties"].items()
     ]
-    return f"{model['description']}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}\n"
+    text = _linked(model["description"])
+    return f"{text}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}\n"
+
+
+def _linked(text: str) -> str:
+    """Names of pages become links."""
+    return re.sub(r"docs/([\w/-]+\.md)", r"[\1](\1)", text)
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -319,9 +412,74 @@ def words() -> str:
     """Give the tables of the words that the configuration may use."""
     text = ""
     for heading, menu in WORDS.items():
-        rows = [(f"`{word}`", meaning) for word, meaning in menu.items()]
+        rows = [
+            (f"`{word}`", meaning + (_only_for(word) if menu is FAMILIES else ""))
+            for word, meaning in menu.items()
+        ]
         text += f"\n## {heading}\n\n{_table(('word', 'meaning'), rows)}\n"
+        if heading in BESIDES:
+            _, name, page = BESIDES[heading]
+            text += f"\nColumns from which numbers are derived: [{name}]({page}).\n"
     return text
+
+
+def _only_for(family: str) -> str:
+    measures = FAMILY_MEASURES.get(family)
+    return f"; for {', '.join(f'`{key}`' for key in measures)}" if measures else ""
+
+
+def _words(words: Sequence[str]) -> str:
+    return f"`{' '.join(words)}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;")
+
+
+def conversions() -> str:
+    """Give the page of the conversions, out of the registry that makes them."""
+    by_choice = dict.fromkeys(entry.choice for entry in CONVERSIONS.values())
+    choices = [
+        (
+            f"`{choice}`",
+            ", ".join(f"`{key}`" for key in methods(choice)),
+            "yes" if CONVERSIONS[methods(choice)[0]].default else "none: on request only",
+        )
+        for choice in by_choice
+    ]
+    listed = [
+        (
+            f"`{entry.key}`",
+            f"`{entry.choice}`",
+            _words(entry.gives),
+            " or ".join(map(_words, entry.needs)),
+            *map(_escaped, (entry.formula, entry.limits, entry.citation)),
+        )
+        for entry in CONVERSIONS.values()
+    ]
+    of_groups = [field for field in CONVERSION_FIELDS if named(field, 1) in CONVERSION_FIELDS]
+    later = {named(field, group) for field in of_groups for group in (1, 2)}
+    of_studies = [f for f in CONVERSION_FIELDS if f not in later and f not in of_groups]
+    return CONVERSIONS_PAGE.format(
+        note=NOTE,
+        choices=_table(("choice", "methods", "default"), choices) + "\n",
+        methods=_table(
+            ("key", "choice", "gives", "needs", "formula", "limits", "source"), listed
+        )
+        + "\n",
+        group_fields=_table(
+            ("one group", "group 1", "group 2", "meaning"),
+            [
+                (*(f"`{named(field, group)}`" for group in (0, 1, 2)), CONVERSION_FIELDS[field])
+                for field in of_groups
+            ],
+        )
+        + "\n",
+        study_fields=_table(
+            ("field", "meaning"), [(f"`{f}`", CONVERSION_FIELDS[f]) for f in of_studies]
+        )
+        + "\n",
+    )
 
 
 def measures() -> str:
@@ -385,6 +543,7 @@ def expected() -> dict[Path, str]:
     files[Path("docs/measures.md")] = (
         MEASURES_PAGE + NOTE + "\n" + measures() + "\n## Options\n\n" + options()
     )
+    files[Path("docs/conversions.md")] = conversions()
     return files
 
 

@@ -322,7 +322,9 @@ def shared_control(
     if pooled_sd not in ("pair", "all"):
         raise ValueError(f"pooled_sd must be pair or all, not {pooled_sd!r}")
     vi, rows = _positive(vi), groups(cluster)
-    shared = CONTROL[measure]({name: np.asarray(raw[name], dtype=float) for name in raw})
+    # No events give an infinite variance, which is refused below.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shared = CONTROL[measure]({name: np.asarray(raw[name], dtype=float) for name in raw})
     if not (np.isfinite(shared) & (shared >= 0)).all():
         raise ValueError("the control group contributes no finite variance in some rows")
     root = np.sqrt(shared)

@@ -1,6 +1,6 @@
 """How often the default intervals hold the truth, by simulation; see docs/coverage.md.
 
-python benchmarks/coverage.py [REPLICATES]
+python benchmarks/simulate_coverage.py [REPLICATES]
 
 Writes coverage.csv beside this script, the plots and the tables of docs/coverage.md.
 """
@@ -335,7 +335,7 @@ def publish(rows: list[dict[str, str]]) -> None:
     page.write_text(f"{kept}\n\n{tables(rows)}", encoding="utf-8")
 
 
-MARK = "<!-- from here on written by benchmarks/coverage.py -->"
+MARK = "<!-- from here on written by benchmarks/simulate_coverage.py -->"
 
 
 if __name__ == "__main__":
