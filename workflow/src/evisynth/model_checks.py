@@ -210,19 +210,22 @@ def _check_prior(measure: str, one: Asked, at: Wrong) -> None:
 
 
 def _check_said(asked: Sequence[Asked], wrong: Wrong) -> None:
-    """Models say something, and further ones something else.
+    """Further models say something, and something else.
 
-    The main model too: its family may be that of the preset, and a method that was chosen would
-    be left aside without a word.
+    So does the main one where its family is the preset's: a method that was chosen would be
+    left aside without a word.
     """
     for place, one in enumerate(asked):
-        for key in sorted(one.given - {"family", "effects"} - USED[one.model.family]):
-            family = one.model.family
+        if place == 0 and "family" in one.given:
+            continue
+        family = one.model.family
+        own = "family" in one.given
+        for key in sorted(one.given - {"family", "effects"} - USED[family]):
             wrong(
                 f"{one.entry}.{key}",
                 f"given for the family {family}, where it says nothing",
-                "no such key" if "family" in one.given else "a family that has it, such as IV",
-                "remove it" if "family" in one.given else "remove it, or add `family: IV`",
+                "no such key" if own else "a family that has it, such as IV",
+                "remove it" if own else "remove it, or add `family: IV`",
             )
         twin = next((o.entry for o in asked[:place] if o.model == one.model), "")
         if twin:
