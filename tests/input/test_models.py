@@ -55,6 +55,8 @@ MISTAKES = {
     "kr with DL": ("OR", "model: {test: kr, method: DL}", [("model.test", "kr with method DL".replace("kr with", "kr with the"), "REML")]),
     "hc with the default": ("OR", "model: {test: hc}", [("model.test", "hc with the method REML (from defaults.preset)", "method: DL")]),
     "kr in also with the method of the model": ("OR", "model: {method: PM}\nalso: [{test: kr}]", [("also[1].test", "kr with the method PM (from analyses.one.model.method)", "REML")]),
+    "kr with the family of a preset": ("OR", "preset: revman5\nmodel: {test: kr}", [("model.test", "the family MHDL (from analyses.one.preset)", "`family: IV` too")]),
+    "method with the family of a preset": ("PLO", "model: {method: DL}", [("model.method", "given for the family GLMM", "add `family: IV`")]),
     "kr with a preset": ("OR", "preset: iqwig6\nmodel: {test: kr}", [("model.test", "the method PM (from analyses.one.preset)", "REML")]),
     "CM.AL of rates": ("IRR", "model: {family: GLMM, glmm: CM.AL}", [("model.glmm", "CM.AL with the measure IRR", "CM.EL")]),
     "test of a GLMM": ("OR", "model: {family: GLMM, test: uwls}", [("model.test", "uwls with the family GLMM", "z, t, knha")]),

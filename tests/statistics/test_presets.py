@@ -305,6 +305,23 @@ def test_tau2_around_mantel_haenszel_by_hand():
     assert not any("is given" in note for note in head.notes)
 
 
+# dat.nielweise2007: meta 8.3-0, metabin(method = "MH"), common effect: 1/2 in zero cells.
+COMMON = {
+    "OR": (-1.14857722594, 0.214430435836),
+    "RR": (-1.11830661832, 0.210163019622),
+}
+
+
+@pytest.mark.parametrize("measure", COMMON)
+def test_the_common_effect_of_review_manager_is_mantel_haenszels(measure):
+    path = next(path for path in FILES if path.stem == "nielweise2007")
+    inputs = {"ai": "ai", "n1i": "n1i", "ci": "ci", "n2i": "n2i"}
+    head = pooled("revman5", measure, rows(path, inputs), effects="common").headline
+    assert (head.model, head.method, head.test) == ("common", "MH", "z")
+    assert (head.estimate, head.se) == pytest.approx(COMMON[measure], rel=1e-10)
+    assert any("0.5 added" in note or "1/2 added" in note for note in head.notes)
+
+
 def test_review_manager_has_estimates_where_a_group_has_no_event():
     none = two_by_two((0, 40, 3, 42), (0, 50, 6, 48), (0, 30, 1, 31))
     assert math.isfinite(pooled("revman5", "OR", none).headline.estimate)

@@ -137,22 +137,29 @@ def _mantel_haenszel_random(effects: EffectSizes, spec: ModelSpec) -> Rows:
 
     Weights are inverse variances; tau2 is DerSimonian and Laird's with Q around the
     Mantel-Haenszel estimate, for which 1/2 is added to the cells of studies with a zero cell
-    (Deeks & Higgins 2010; package meta's ``Q.Cochrane``). Method and tau2 of `spec` say
-    nothing here.
+    (Deeks & Higgins 2010; package meta's ``Q.Cochrane``). The common effect is that estimate.
+    Method and tau2 of `spec` say nothing here.
     """
     from evisynth.models.mantel_haenszel import mantel_haenszel
     from evisynth.models.tables import Correction, chi_square
 
     used = effects.pooled
     yi, vi = effects.yi[used], effects.vi[used]
-    # The correction does not touch risk differences, whose estimate needs none.
     common = mantel_haenszel(
         effects.measure,
         *counts(effects, FOURFOLD).values(),
         level=spec.level,
         labels=_labels(effects),
+        rd_variance="GR",
         correction=Correction(0.5, "only0", drop00=False),
     )
+    if spec.effects == "common":
+        return Rows(
+            estimates=(common.estimate,),
+            heterogeneity=(_q_only("MH", common),),
+            weights=_spread(effects, common.weights),
+            notes=common.notes,
+        )
     centre = common.estimate.estimate
     if not math.isfinite(centre):
         raise NotEstimable("; ".join(("no Mantel-Haenszel estimate", *common.notes)))
@@ -174,10 +181,9 @@ def _mantel_haenszel_random(effects: EffectSizes, spec: ModelSpec) -> Rows:
         ),
     )
     chosen = rows.estimates[rows.chosen]
-    if chosen.model == "random":
-        # Not given, as the model that was used to get here says.
-        notes = tuple(note for note in chosen.notes if "is given" not in note)
-        chosen = replace(chosen, method="MHDL", notes=notes)
+    # Not given, as the model that was used to get here says.
+    notes = tuple(note for note in chosen.notes if "is given" not in note)
+    chosen = replace(chosen, method="MHDL", notes=notes)
     return replace(rows, estimates=(chosen,), chosen=0, heterogeneity=(spread,))
 
 

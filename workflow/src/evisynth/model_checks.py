@@ -29,7 +29,7 @@ from evisynth.menus import (
 )
 from evisynth.prior_tables import read_prior
 from evisynth.rows import RawRow
-from evisynth.specification import FIXED, METHOD_OF_TEST
+from evisynth.specification import FIXED, METHOD_OF_TEST, NOT_AROUND_MH
 from evisynth.validation import choices, nearest
 
 Wrong = Callable[[str, str, str, str], None]
@@ -42,6 +42,7 @@ NEEDS_T = ("z", "t", "knha")
 USED = {
     "IV": {"method", "tau2", "weights", "test", "floor", "prediction", "replicates", "seed"},
     "MH": set[str](),
+    "MHDL": {"test", "floor", "prediction", "replicates", "seed"},
     "PETO": set[str](),
     "GLMM": {"glmm", "test", "prediction"},
     "BB": set[str](),
@@ -94,7 +95,7 @@ def check_models(
     """
     for one in asked:
         _check_model(analysis.measure, one, at)
-    _check_also(asked, wrong)
+    _check_said(asked, wrong)
     families = [one.model.family for one in asked]
     if "MV" in families and not (analysis.dependence and analysis.dependence.levels):
         wrong(
@@ -154,6 +155,13 @@ def _check_model(measure: str, one: Asked, at: Wrong) -> None:
             f"one of {', '.join(NEEDS_T)} (z, or t for the other two)",
             "choose one of these",
         )
+    if model.family == "MHDL" and model.test in NOT_AROUND_MH:
+        at(
+            places["test"],
+            f"{model.test} with the family MHDL" + _origin(places, "family", places["test"]),
+            "the family IV, which this test is for",
+            "write `family: IV` too, or choose another test",
+        )
     if model.family == "MV" and model.method not in ("REML", "ML"):
         at(
             places["method"],
@@ -201,17 +209,23 @@ def _check_prior(measure: str, one: Asked, at: Wrong) -> None:
         )
 
 
-def _check_also(asked: Sequence[Asked], wrong: Wrong) -> None:
-    """Further models say something, and something else."""
+def _check_said(asked: Sequence[Asked], wrong: Wrong) -> None:
+    """Further models say something, and something else.
+
+    So does the main one where its family is the preset's: a method that was chosen would be
+    left aside without a word.
+    """
     for place, one in enumerate(asked):
-        if place == 0:
+        if place == 0 and "family" in one.given:
             continue
-        for key in sorted(one.given - {"family", "effects"} - USED[one.model.family]):
+        family = one.model.family
+        own = "family" in one.given
+        for key in sorted(one.given - {"family", "effects"} - USED[family]):
             wrong(
                 f"{one.entry}.{key}",
-                f"given for the family {one.model.family}, where it says nothing",
-                "no such key",
-                "remove it",
+                f"given for the family {family}, where it says nothing",
+                "no such key" if own else "a family that has it, such as IV",
+                "remove it" if own else "remove it, or add `family: IV`",
             )
         twin = next((o.entry for o in asked[:place] if o.model == one.model), "")
         if twin:

@@ -76,10 +76,10 @@ PRESETS: dict[str, Preset] = {
         ),
         limits=(
             "this is RevMan 5's random-effects model; what a new outcome of RevMan 5 starts "
-            "with is the common effect (`effects: common`; counts: `family: MH`)",
+            "with is the common effect: `effects: common`",
             "counts of two groups are pooled under its default name Mantel-Haenszel, with tau2 "
             "from Q around that estimate; its `inverse variance` is `family: IV` here",
-            "its Mantel-Haenszel common effect adds 1/2 to zero cells, our family MH does not",
+            "Peto's method is `family: PETO`, with the common effect only",
             "RevMan 5 prints I² from Q (column i2_q) and no prediction interval; ours has "
             "k - 2 degrees of freedom (Higgins et al. 2009)",
             "risk differences of studies with a zero cell have 1/2 added to each cell, where "

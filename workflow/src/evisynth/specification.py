@@ -23,6 +23,8 @@ FIXED = "fixed"
 
 METHOD_OF_TEST = {"kr": "REML", "hc": "DL"}
 """Tests that stand on one estimator of tau2."""
+NOT_AROUND_MH = ("kr", "hc", "uwls")
+"""Tests that bring a tau2, or a model, of their own: not for the family MHDL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +132,7 @@ def check(measure: str, spec: ModelSpec) -> None:
     wanted = METHOD_OF_TEST.get(spec.test)
     if wanted and spec.family == "IV" and spec.method != wanted:
         raise ValueError(f"the test {spec.test} is for the method {wanted}, not {spec.method}")
+    if spec.family == "MHDL" and spec.test in NOT_AROUND_MH:
+        raise ValueError(f"the test {spec.test} is not for the family MHDL, but for IV")
     if (spec.method == FIXED) != (spec.tau2 is not None):
         raise ValueError(f"tau2 is given with the method {FIXED}, and only with it")
