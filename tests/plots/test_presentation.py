@@ -10,6 +10,7 @@ import pytest
 
 from evisynth.measures import MEASURES, compute_effects
 from evisynth.menus import ROBUST, TESTS
+from evisynth.pooling import pool
 from evisynth.presentation import (
     TEST_WORDS,
     AnalysisText,
@@ -30,6 +31,7 @@ from evisynth.presentation import (
     with_interval,
 )
 from evisynth.records import Estimate, Fit, Heterogeneity, RawRow
+from evisynth.specification import Dependence, ModelSpec
 
 NAN = math.nan
 CHEMO = AnalysisText(
