@@ -12,7 +12,7 @@ from support.dependence import analyses, columns, design, effects, entry, number
 from evisynth.models import covariance
 from evisynth.models.covariance import Blocks, dense, diagonal
 from evisynth.models.robust import LOW_DF, estimate_row, robust, rve
-from evisynth.tau2 import restricted_likelihood
+from evisynth.tau2 import estimate
 
 MULTILEVEL = [a for a in analyses("rma.mv") if a.status == "ok" and "robust" in a.result]
 UNI = list(analyses("robust_rma_uni"))
@@ -115,7 +115,7 @@ def test_konstantopoulos2011_with_either_target():
     """Trap 13 of the review of tools: PyMARE's identity target against clubSandwich's."""
     data = columns("konstantopoulos2011")
     yi, vi = numbers(data, "yi"), numbers(data, "vi")
-    working = diagonal(vi + restricted_likelihood(yi, vi).value)
+    working = diagonal(vi + estimate("REML", yi, vi).value)
     one = robust(yi, working, data["district"])
     assert round(one.se[0], 8) == 0.07822124
     identity = robust(yi, working, data["district"], target="identity")
