@@ -436,3 +436,28 @@ def test_every_prior_has_a_name():
         "rhodes",
     }
     assert priors.rhodes().name == "rhodes"
+
+
+@pytest.mark.parametrize("far", [3e2, 1e4, 1e6])
+def test_a_prior_that_ends_far_below_the_data_holds_all_of_tau_at_its_end(far):
+    """The posterior falls from its end as an exponential, which panels of any width could miss.
+
+    At the end of the prior, t, the logarithm of the likelihood has the slope S in tau, so that
+    t - tau is exponential with the rate S, but for terms in 1 / S^2.
+    """
+    yi, vi, top = far * np.array([-1.0, 0.3, 0.7]), np.ones(3), 5.0
+    found = bayes(yi, vi, priors.named(f"uniform({top:g})"))
+    q = float(yi @ yi)
+    # log-likelihood -log(1 + tau2) - q / (2 (1 + tau2)), its mean being 0
+    slope = top * (q / (1 + top**2) - 2) / (1 + top**2)
+    assert found.tau.high <= top
+    assert top - found.tau.median == pytest.approx(math.log(2) / slope, rel=30 / slope)
+    assert found.mu.median == pytest.approx(0, abs=1e-9 * far)
+    assert found.mu.sd == pytest.approx(math.sqrt((1 + top**2) / 3), rel=1 / slope)
+
+
+def test_a_likelihood_far_above_all_of_a_prior_does_not_overflow():
+    yi, vi = np.array([-2e4, 1e4, 3e4, 5.0]), np.array([0.1, 4e3, 2.0, 0.5])
+    found = bayes(yi, vi, priors.named("half_normal(0.5)"))
+    assert 0 < found.tau.low < found.tau.median < found.tau.high < math.inf
+    assert found.mu.low < found.mu.median < found.mu.high

@@ -681,6 +681,40 @@ def test_numbers_too_far_apart_leave_the_counts_their_answer():
     assert fit.notes[0].startswith("not estimable: effects or standard errors are more than")
 
 
+def test_henmi_copas_holds_over_many_decades():
+    yi, vi = np.array([0.1, -0.4, 2.0, 1.0]), np.array([1e-26, 1e-3, 0.5, 2.0])
+    effects = generic(yi, vi)
+    head = pool(effects, ModelSpec(method="DL", test="hc")).headline
+    assert head.ci_low < head.estimate < head.ci_high
+    assert head.pi_low <= head.ci_low
+
+
+def test_bootstrapped_predictions_are_called_by_their_name():
+    effects = compute_effects("OR", rows(**BCG), level=0.95)
+    kr = pool(effects, ModelSpec(test="kr", prediction="NNF")).headline
+    nnf = pool(effects, ModelSpec(prediction="NNF")).headline
+    assert (kr.prediction, kr.pi_low, kr.pi_high) == ("NNF", nnf.pi_low, nnf.pi_high)
+    common = pool(effects, ModelSpec(test="uwls", prediction="NNF")).headline
+    assert (common.model, common.prediction) == ("common", "")
+    assert math.isnan(common.pi_low)
+
+
+def test_no_degrees_of_freedom_is_no_error():
+    """A common effect for each of two outcomes, of which each is seen once."""
+    studies = [
+        RawRow(name, name, {"yi": 0.1, "vi": 0.2}, covariates={"outcome": name})
+        for name in ("a", "b")
+    ]
+    effects = compute_effects("GEN", studies, level=0.95)
+    asked = Dependence(levels=("study",), inner="outcome", structure="DIAG")
+    fit = pool(effects, ModelSpec(family="MV", effects="common", dependence=asked))
+    assert [row.subgroup for row in fit.estimates[:2]] == ["a", "b"]
+    assert fit.headline.subgroup == "a"
+    assert math.isnan(fit.headline.p)
+    assert told(fit, "degrees of freedom")
+    assert told(fit, "an estimate for each outcome; the headline is the first")
+
+
 # --- hostile numbers --------------------------------------------------------------------------
 
 COUNT = st.one_of(st.integers(0, 3), st.integers(0, 60), st.sampled_from([997, 10**5, 10**7]))
@@ -808,7 +842,7 @@ def sound(fit):
 
 @given(hostile())
 @settings(
-    max_examples=120,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

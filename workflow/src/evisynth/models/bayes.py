@@ -273,8 +273,9 @@ def _edges(model: _Model, lowest: float, highest: float, peak: float, height: fl
     Posteriors are that narrow where the data contradict a prior that ends or falls steeply.
     """
     edges = np.linspace(lowest, highest, math.ceil((highest - lowest) / 2) + 1)
-    near = np.clip(peak + NARROW * np.array([-1.0, 1.0]), lowest, highest)
-    fallen = _log_integrand(model, near[near != peak]) < height - DEEP
+    # A peak at an end of the range, but for rounding, falls on one side only.
+    near = peak + NARROW * np.array([-1.0, 1.0])
+    fallen = _log_integrand(model, near[(near > lowest) & (near < highest)]) < height - DEEP
     if not fallen.all():
         return edges
     steps = NARROW * 4.0 ** -np.arange(20)

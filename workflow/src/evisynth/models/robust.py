@@ -709,6 +709,9 @@ def _hierarchical(
     if omega2 < 0:
         notes.append(f"omega2 truncated at 0 (untruncated: {omega2:.6g})")
         omega2 = 0.0
+    if e_tau <= 0:  # a difference between sums, nothing of which is left
+        notes.append("tau2 set to 0: the variances are too far apart to tell it")
+        return 0.0, omega2, tuple(notes)
     tau2 = (e0 - e_v - omega2 * e_omega) / e_tau
     if tau2 < 0:
         notes.append(f"tau2 truncated at 0 (untruncated: {tau2:.6g})")
