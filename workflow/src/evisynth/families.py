@@ -29,7 +29,7 @@ from evisynth.specification import FIXED, ModelSpec
 if TYPE_CHECKING:
     from evisynth.models.covariance import Blocks
     from evisynth.models.mantel_haenszel import MantelHaenszel
-    from evisynth.models.multilevel import MultilevelFit
+    from evisynth.models.multilevel import ComponentInterval, MultilevelFit
     from evisynth.models.peto import Peto
 
 
@@ -354,12 +354,13 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
             name=part.name,
             kind="correlation" if part.name.startswith("rho") else "variance",
             value=part.estimate,
-            low=NAN,
-            high=NAN,
+            low=interval.low,
+            high=interval.high,
             groups=part.levels,
             i2=part.i2,
+            notes=interval.notes,
         )
-        for part in found.components
+        for part, interval in zip(found.components, _profiles(found), strict=True)
     )
     return Rows(
         estimates=rows,
@@ -376,6 +377,15 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
         components=components,
         notes=(*found.notes, *notes),
     )
+
+
+def _profiles(found: "MultilevelFit") -> "tuple[ComponentInterval, ...]":
+    """Profile likelihood intervals of the components; nan where these are not estimable."""
+    from evisynth.models.multilevel import ComponentInterval, profile_intervals
+
+    if all(math.isfinite(part.estimate) for part in found.components):
+        return profile_intervals(found)
+    return tuple(ComponentInterval(part.name, NAN, NAN) for part in found.components)
 
 
 def _against(row: Estimate, null: float | None) -> Estimate:

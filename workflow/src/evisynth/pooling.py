@@ -300,14 +300,11 @@ def pool(
 
     main = table if model.family == "IV" and table else _asked(effects, model)
     chosen = main.estimates[main.chosen]
+    why_own = [*_impossible(chosen, measure_of(effects)), *_boundary(model, main, table)]
     chosen = replace(
         chosen,
         headline=True,
-        notes=tuple(
-            dict.fromkeys(
-                (*chosen.notes, *_impossible(chosen, measure_of(effects)), *main.notes, *notes)
-            )
-        ),
+        notes=tuple(dict.fromkeys((*chosen.notes, *why_own, *main.notes, *notes))),
     )
     estimates = list(main.estimates)
     estimates[main.chosen] = chosen
@@ -323,6 +320,10 @@ def pool(
     heterogeneity = main.heterogeneity
     if table is not None and main is not table:
         heterogeneity = (*heterogeneity, *table.heterogeneity)
+    known = {entry.method for entry in heterogeneity}
+    heterogeneity += tuple(
+        entry for rows in others for entry in rows.heterogeneity if entry.method not in known
+    )
     weights = empty.weights if main.weights is None else main.weights
     weights.setflags(write=False)
     return replace(
@@ -340,6 +341,19 @@ def pool(
         ),
         beyond=_beyond(effects, main, thresholds, model.level),
     )
+
+
+def _boundary(model: ModelSpec, main: Rows, table: Rows | None) -> list[str]:
+    """Whether a model of the counts sees no variance where the effects show some."""
+    if model.family != "GLMM" or model.effects == "common" or table is None:
+        return []
+    reml = next(entry.tau2 for entry in table.heterogeneity if entry.method == "REML")
+    if main.heterogeneity[0].tau2 > 0 or not reml > 0:
+        return []
+    return [
+        f"tau2 is 0 by maximum likelihood of the counts and {reml:.3g} by REML of the effect "
+        "sizes: see the rows REML in pooled.csv"
+    ]
 
 
 def _pooled(others: Sequence[Rows]) -> list[Estimate]:
