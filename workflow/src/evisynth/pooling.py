@@ -11,7 +11,6 @@ from evisynth.heterogeneity import tau2_intervals
 from evisynth.inference import quantile
 from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION, inverse_variance
 from evisynth.measures import MEASURES, Measure, corrections, measure_of
-from evisynth.models.prediction import beyond, beyond_new
 from evisynth.records import (
     Beyond,
     EffectSizes,
@@ -429,6 +428,8 @@ def _beyond_one(
     rows: Rows, measure: Measure, threshold: float, side: str, level: float
 ) -> tuple[Beyond, Beyond]:
     """Share of the true effects, and probability for the next study, beyond one threshold."""
+    from evisynth.models.prediction import beyond
+
     chosen, value = rows.estimates[rows.chosen], measure.forward(threshold)
 
     def both(probability: float, *notes: str) -> tuple[Beyond, Beyond]:
@@ -486,6 +487,8 @@ def _next_study(
         why = f"not estimable: {chosen.prediction} gives an interval only"
     if why:
         return Beyond(threshold, side, NEXT, NAN, NAN, NAN, (why,))
+    from evisynth.models.prediction import beyond_new
+
     new = beyond_new(
         estimate=chosen.estimate,
         se=half / quantile(level, df),

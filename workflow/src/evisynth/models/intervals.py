@@ -535,3 +535,10 @@ FLOORED: dict[str, Callable[..., Estimate]] = {
     "hybrid_common": hybrid_common,
     "iqwig6": iqwig6,
 }
+
+# Rules with an estimate of tau2, or none, of their own.
+OTHERS: dict[str, Callable[..., Estimate]] = {
+    "kr": kenward_roger,
+    "hc": henmi_copas,
+    "uwls": uwls,
+}
