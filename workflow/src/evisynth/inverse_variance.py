@@ -9,7 +9,7 @@ import numpy as np
 
 from evisynth.heterogeneity import FEW, heterogeneity
 from evisynth.inference import quantile, wald
-from evisynth.linear import Problem, at, problem, total
+from evisynth.linear import Mean, Problem, problem, total, weighted_mean
 from evisynth.measures import measure_of
 from evisynth.models.floor import knapp_hartung
 from evisynth.records import EffectSizes, Estimate, Floats, Rows
@@ -44,24 +44,6 @@ PREDICTION: dict[str, Flavour] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Mean:
-    """A weighted mean: estimate, Wald's standard error, Knapp and Hartung's factor s2w."""
-
-    estimate: float
-    se: float
-    s2w: float
-
-
-def _mean(data: Problem, tau2: float) -> _Mean:
-    fit = at(data, data.scaled(tau2))
-    return _Mean(
-        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
-        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
-        s2w=fit.q / (data.k - 1),
-    )
-
-
 def prediction_half_width(
     flavour: str, level: float, k: int, *, wald_se: float, own_se: float, tau2: float
 ) -> float:
@@ -90,7 +72,7 @@ class _Data:
     spec: ModelSpec
 
 
-def _basic(data: _Data, mean: _Mean, method: str, test: str, tau2: Tau2) -> Estimate:
+def _basic(data: _Data, mean: Mean, method: str, test: str, tau2: Tau2) -> Estimate:
     """One row: the mean with one of the basic tests."""
     random, spec, k = method != "IV", data.spec, data.problem.k
     factor = {"z": 1.0, "knha": mean.s2w, "adhoc": max(1.0, mean.s2w)}[test]
@@ -121,7 +103,7 @@ def _basic(data: _Data, mean: _Mean, method: str, test: str, tau2: Tau2) -> Esti
     return replace(row, prediction=spec.prediction) if random else row
 
 
-def _other(data: _Data, mean: _Mean, tau2: Tau2) -> Estimate:
+def _other(data: _Data, mean: Mean, tau2: Tau2) -> Estimate:
     """The row of a test that is shown only where it is asked for."""
     spec = data.spec
     common: dict[str, Any] = {"level": spec.level, "null": data.null}
@@ -274,8 +256,8 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
     data = _Data(yi, vi, problem(yi, vi), measure_of(effects).null, spec)
     methods = dict.fromkeys([spec.method, *DEFAULT_TAU2])
     tau2s = {method: tau2_of(method, yi, vi, spec) for method in methods}
-    rows = {("IV", "z"): _basic(data, _mean(data.problem, 0.0), "IV", "z", Tau2(0.0))}
-    means = {method: _mean(data.problem, tau2s[method].value) for method in methods}
+    rows = {("IV", "z"): _basic(data, weighted_mean(data.problem, 0.0), "IV", "z", Tau2(0.0))}
+    means = {method: weighted_mean(data.problem, tau2s[method].value) for method in methods}
     for method in [*DEFAULT_TAU2, *(m for m in methods if m not in DEFAULT_TAU2)]:
         for test in BASIC_TESTS:
             rows[method, test] = _basic(data, means[method], method, test, tau2s[method])

@@ -541,3 +541,28 @@ def residuals(data: Problem, tau2: float) -> Floats:
     values = np.empty(data.k)
     values[data.order] = np.ldexp(at(data, _checked(data, tau2)).ri, data.exponent)
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of a problem with an intercept only, in the unit of the caller.
+
+    Attributes
+    ----------
+    estimate, se : weighted mean and Wald's standard error.
+    s2w : factor of Knapp and Hartung, the weighted mean square of the residuals; nan for k = 1.
+    """
+
+    estimate: float
+    se: float
+    s2w: float
+
+
+def weighted_mean(data: Problem, tau2: float) -> Mean:
+    """Mean of an intercept-only problem with the weights 1 / (vi + tau2)."""
+    fit = at(data, data.scaled(tau2))
+    return Mean(
+        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
+        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
+        s2w=fit.q / (data.k - 1) if data.k > 1 else math.nan,
+    )

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import gammainc, ndtri
 
 from evisynth.inference import normal_quantile, quantile, wald
-from evisynth.linear import Problem, at, problem, total
+from evisynth.linear import Mean, Problem, at, problem, total, weighted_mean
 from evisynth.models.integration import adaptive
 from evisynth.records import Estimate, Floats
 from evisynth.tau2 import Tau2, estimate
@@ -66,24 +66,6 @@ def traces(data: Problem, tau2: float) -> Traces:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Mean:
-    """The weighted mean with Wald's standard error and Knapp and Hartung's factor."""
-
-    estimate: float
-    se: float
-    s2w: float
-
-
-def _mean(data: Problem, tau2: float) -> _Mean:
-    fit = at(data, data.scaled(tau2))
-    return _Mean(
-        estimate=data.shift + math.ldexp(float(fit.fitted[0]), data.exponent),
-        se=math.ldexp(math.sqrt(1 / total(fit.wi)), data.exponent),
-        s2w=fit.q / (data.k - 1) if data.k > 1 else NAN,
-    )
-
-
 def _alone(yi: Floats, *, model: str, method: str, test: str, null: float | None) -> Estimate:
     """The row of one study: its effect, and nothing about a mean."""
     return wald(
@@ -100,7 +82,7 @@ def _alone(yi: Floats, *, model: str, method: str, test: str, null: float | None
 
 
 def _t_row(
-    mean: _Mean,
+    mean: Mean,
     *,
     model: str,
     method: str,
@@ -157,7 +139,7 @@ def t_wald(
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="t", null=null)
     return _t_row(
-        _mean(data, tau2.value),
+        weighted_mean(data, tau2.value),
         model="random",
         method=method,
         test="t",
@@ -180,7 +162,7 @@ def uwls(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.0) -> E
     data = problem(yi, vi)
     if data.k == 1:
         return _alone(yi, model="common", method="UWLS", test="t", null=null)
-    mean = _mean(data, 0.0)
+    mean = weighted_mean(data, 0.0)
     notes: tuple[str, ...] = ()
     if 0 < mean.s2w < 1:
         notes = (
@@ -234,7 +216,7 @@ def kenward_roger(
     if data.k == 1:
         return _alone(yi, model="random", method="REML", test=test, null=null)
     tau2 = estimate("REML", yi, vi)
-    mean = _mean(data, tau2.value)
+    mean = weighted_mean(data, tau2.value)
     moments = traces(data, data.scaled(tau2.value))
     information = moments.pp / 2
     inflation = 1 + 2 * moments.spread / information
@@ -345,7 +327,7 @@ def henmi_copas(yi: Floats, vi: Floats, *, level: float, null: float | None = 0.
     if data.k == 1:
         return _alone(yi, model="random", method="DL", test="hc", null=null)
     tau2 = estimate("DL", yi, vi)
-    mean = _mean(data, 0.0)
+    mean = weighted_mean(data, 0.0)
     pivot = _pivot(data, data.scaled(tau2.value))
     tail = (1 - level) / 2
     # The statistic is never larger than the standardised mean: the normal quantile bounds it.
@@ -411,7 +393,7 @@ def _wider(knapp_hartung: Estimate, other: Estimate, *, test: str, name: str) ->
 def _knapp_hartung_and_wald(
     data: Problem, tau2: Tau2, *, method: str, level: float, null: float | None
 ) -> tuple[Estimate, Estimate]:
-    mean = _mean(data, tau2.value)
+    mean = weighted_mean(data, tau2.value)
     knapp_hartung = _t_row(
         mean,
         model="random",
@@ -505,10 +487,12 @@ def iqwig6(
     if data.k == 1:
         return _alone(yi, model="random", method=method, test="iqwig6", null=null)
     row, _ = _knapp_hartung_and_wald(data, tau2, method=method, level=level, null=null)
-    reference = 2 * normal_quantile(level) * _mean(data, estimate("DL", yi, vi).value).se
+    reference = (
+        2 * normal_quantile(level) * weighted_mean(data, estimate("DL", yi, vi).value).se
+    )
     if _width(row) >= reference:
         return replace(row, test="iqwig6")
-    mean = _mean(data, tau2.value)
+    mean = weighted_mean(data, tau2.value)
     note = (
         f"Knapp-Hartung interval (width {_width(row):.6g}) narrower than DerSimonian-Laird's "
         f"({reference:.6g}): its factor {mean.s2w:.6g} is "
