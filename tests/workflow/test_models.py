@@ -300,7 +300,7 @@ def test_a_model_that_the_numbers_do_not_allow_says_so_in_its_row(
     )
     fit = fit_analysis(effects, loaded.pooling_settings("shared"), "config.yaml")
     assert math.isfinite(fit.headline.estimate)
-    (row,) = (row for row in fit.estimates if row.method == "MV")
+    (row,) = (row for row in fit.estimates if row.model == "multilevel")
     assert math.isnan(row.estimate)
     assert any("not estimable" in note and "control group" in note for note in row.notes)
 

@@ -142,7 +142,9 @@ class Dependence(Strict):
     rho: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = Field(
         None, description="Assumed correlation of sampling errors within `within`."
     )
-    within: Text = Field("study", description="Column of the rows that `rho` is about.")
+    within: Text = Field(
+        "cluster", description="Column that is equal for the rows that `rho` is about."
+    )
     grid: list[Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]] = Field(
         [], description="Further values of `rho`; each gives a sensitivity row."
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from evisynth.families import FOURFOLD, counts
+from evisynth.families import FOURFOLD, counts, rows_for
 from evisynth.heterogeneity import typical_vi
 from evisynth.pooling import pool
 from evisynth.records import EffectSizes, Estimate, Fit, Floats
@@ -322,7 +322,9 @@ def _mantel_haenszel(effects: EffectSizes, fit: Fit) -> Iterator[EngineRow]:
     ours = next((row for row in fit.estimates if row.method == "MH"), None)
     if ours is None or math.isnan(ours.estimate) or effects.measure not in ("OR", "RR"):
         return
-    cells = list(counts(effects, FOURFOLD).values())
+    # The counts themselves, of all rows that have them: also where there is no effect size.
+    used = rows_for(effects, "MH")
+    cells = list(counts(used, FOURFOLD).values())
     tables = StratifiedTable(np.stack(cells).reshape(2, 2, -1))
     values = {"estimate": float(np.log(tables.riskratio_pooled))}
     if effects.measure == "OR":
@@ -330,7 +332,7 @@ def _mantel_haenszel(effects: EffectSizes, fit: Fit) -> Iterator[EngineRow]:
             "estimate": float(tables.logodds_pooled),
             "se": float(tables.logodds_pooled_se),
         }
-    engine = _Engine("statsmodels", effects.yi[effects.pooled], effects.vi[effects.pooled])
+    engine = _Engine("statsmodels", np.array([ours.estimate]), np.array([ours.se**2]))
     yield from _mean_rows(engine, ours, values, TOLERANCE["closed form"])
 
 
@@ -357,16 +359,18 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
 
     PyMARE: tau2 by DL, HE, ML and REML, the Q-profile interval, and, at our tau2, every pooled
     estimate with its standard error and interval. statsmodels: the common effect, DL and PM
-    with their z and Knapp-Hartung rows, and the exact intervals of proportions. A disagreement
-    beyond the tolerance has ``agrees`` false unless it is a documented defect of the other
-    program, which the note then names. Variances of a size that no engine can square give one
-    row each that says so. Raises what `pool` raises, and what the programs raise.
+    with their z and Knapp-Hartung rows, Mantel and Haenszel's odds and risk ratio, and exact
+    intervals of proportions. A disagreement beyond the tolerance has ``agrees`` false unless it
+    is a documented defect of the other program, which the note then names. Variances of a size
+    that no engine can square give one row each that says so. Raises what `pool` raises, and
+    what the programs raise.
     """
     fit = pool(effects, replace(model, family="IV"))
     rows: list[EngineRow] = []
     if {"xi", "ni"} <= effects.raw.keys():
         rows += _exact_intervals(effects, model.level)
-    if not fit.estimates:
+    rows += _mantel_haenszel(effects, fit)
+    if effects.included.count(True) < 2 or not fit.headline:
         return rows
     yi, vi = effects.yi[effects.pooled], effects.vi[effects.pooled]
     scale = typical_vi(vi)
@@ -381,5 +385,4 @@ def compare(effects: EffectSizes, model: ModelSpec) -> list[EngineRow]:
     rows += _pymare_means(pymare, fit)
     rows += _pymare_tau2(pymare, fit, scale)
     rows += _statsmodels(statsmodels, fit, scale)
-    rows += _mantel_haenszel(effects, fit)
     return rows

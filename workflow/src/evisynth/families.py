@@ -42,6 +42,8 @@ EFFECT = "effect"
 """Name of the level of single effects."""
 # With no assumption named, robumeta's.
 RHO = 0.8
+MEAN = "the mean"
+"""What the one coefficient of a model without moderators is called in notes."""
 EXACT = frozenset({"MH", "PETO", "GLMM", "BB", "PLR"})
 """Families of the counts themselves: no effect sizes, no continuity corrections."""
 DEPENDENT = frozenset({"MV", "RVE"})
@@ -340,6 +342,9 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
         else replace(row, prediction="normal" if math.isnan(row.df) else "HK")
         for row in rows
     )
+    if spec.prediction in NO_REGULAR_PREDICTION:
+        why = f"no prediction interval {spec.prediction} for this family: that of its test"
+        rows = tuple(replace(row, notes=(*row.notes, why)) for row in rows)
     if spec.method not in ("ML", "REML") and spec.effects == "random":
         why = f"variances by {found.method}: {spec.method} is for one variance"
         rows = tuple(replace(row, notes=(*row.notes, why)) for row in rows)
@@ -419,6 +424,7 @@ def _robust(
             kind=name.removesuffix("-identity"),
             target="identity" if name.endswith("-identity") else "working",
             level=spec.level,
+            names=[row.subgroup or MEAN for row in rows],
         )
     except ValueError as error:  # correlated effects of different clusters
         raise NotEstimable(f"cluster-robust standard errors: {error}") from error
@@ -483,6 +489,7 @@ def _sampling_covariance(
         if "ai" in raw:
             raw |= counts(effects, FOURFOLD)
         labels = _columns(effects, asked.shared_arm)
+        _check_shared(labels, raw)
         notes = ("covariances from shared control groups",)
         if corrections(effects):
             notes = (f"{notes[0]}, whose counts enter without continuity correction",)
@@ -511,10 +518,27 @@ def _sampling_covariance(
             raise NotEstimable(str(error)) from error
     if rho is None or rho == 0:
         return diagonal(vi), ()
-    within = asked.within or "study"
-    return constant_correlation(vi, _columns(effects, within), rho), (
-        f"sampling errors within {within} have an assumed correlation of {rho:g}",
-    )
+    within = asked.within or "cluster"
+    groups = _columns(effects, within)
+    note = f"sampling errors within {within} have an assumed correlation of {rho:g}"
+    if len(set(groups)) == len(groups):
+        note = f"the assumed correlation {rho:g} has no effect: no two rows have one {within}"
+    return constant_correlation(vi, groups, rho), (note,)
+
+
+def _check_shared(labels: list[Hashable], raw: dict[str, Floats]) -> None:
+    """Rows of one shared control group have the same numbers of it."""
+    for name in ("ci", "n2i", "di", "x2i", "t2i", "m2i", "sd2i"):
+        values = raw.get(name)
+        if values is None:
+            continue
+        for label in dict.fromkeys(labels):
+            given = {v for v, of in zip(values.tolist(), labels, strict=True) if of == label}
+            if len(given) > 1:
+                found = ", ".join(f"{value:g}" for value in sorted(given))
+                raise NotEstimable(
+                    f"rows of the shared control group {label} differ in {name}: {found}"
+                )
 
 
 def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
@@ -535,6 +559,7 @@ def _robust_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
             weights=spec.modelweights,
             rho=rho,
             level=spec.level,
+            names=[MEAN],
         )
         fit = found.fit
         assumed = (f"assumed correlation {rho:g}",) if spec.modelweights == "CORR" else ()
@@ -579,13 +604,19 @@ def _bayesian(effects: EffectSizes, spec: ModelSpec) -> Rows:
     from evisynth.models.priors import named
 
     used = effects.pooled
-    found = bayes(effects.yi[used], effects.vi[used], named(spec.prior), level=spec.level)
+    prior = named(spec.prior)
+    try:
+        found = bayes(effects.yi[used], effects.vi[used], prior, level=spec.level)
+    except ValueError as error:
+        raise NotEstimable(str(error)) from error
     places = np.flatnonzero(used).tolist()
-    prior = f"prior of tau: {found.prior}, on the analysis scale; of the mean: uniform"
+    assumed = f"prior of tau: {found.prior}, on the analysis scale; of the mean: uniform"
     estimate = row(found)
     tau = found.tau
     return Rows(
-        estimates=(replace(estimate, prediction="posterior", notes=(prior, *estimate.notes)),),
+        estimates=(
+            replace(estimate, prediction="posterior", notes=(assumed, *estimate.notes)),
+        ),
         heterogeneity=(
             _heterogeneity(
                 found.prior,

@@ -150,6 +150,13 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
         replicates=spec.replicates,
     )
     notes = (*row.notes, *found.notes)
+    if found.seed is not None and not math.isnan(found.low):
+        notes = (
+            *notes,
+            f"prediction interval from {found.replicates} samples, seed {found.seed}; "
+            f"Monte Carlo standard error of its ends {found.error_low:.2g} and "
+            f"{found.error_high:.2g} on the analysis scale",
+        )
     if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
         notes = (
             *notes,
@@ -166,7 +173,11 @@ def _random_headline(
 ) -> tuple[str, list[str]]:
     """The test of the headline of a random-effects model, and the notes that it takes."""
     k = rows["z"].k
+    if spec.test == "uwls" and k > 2:
+        return spec.test, []  # no tau2, and no prediction interval
     test, notes = spec.test, list(few_studies(k, rows["z"].tau2))
+    if spec.prediction in NAGASHIMA and k > 2:
+        notes = list(few_studies(k, 1.0))  # its spread does not stand on the estimate of tau2
     if k == 2:
         if test != "z":
             notes.append(f"{NOT_FOR_TWO[test]} is not used as headline: z instead")
@@ -273,7 +284,9 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         chosen = (spec.method, test)
         if spec.prediction in NAGASHIMA and rows[chosen].model == "random":
             rows[chosen] = _bootstrapped(data, rows[chosen])
-        why += [note for note in spread[0].notes if note not in rows[chosen].notes]
+        if rows[chosen].model == "random":
+            why += [note for note in spread[0].notes if note not in rows[chosen].notes]
+            why += _disagreement(tau2s, spec.method)
     rows[chosen] = replace(rows[chosen], notes=(*why, *rows[chosen].notes))
     # The multiplicative model and Henmi and Copas' weigh as for a common effect.
     unweighted = spec.effects == "common" or chosen[1] in ("hc", "uwls")
@@ -284,6 +297,15 @@ def inverse_variance(effects: EffectSizes, spec: ModelSpec) -> Rows:
         heterogeneity=spread,
         weights=_weights(effects, data.problem, tau2),
     )
+
+
+def _disagreement(tau2s: Mapping[str, Tau2], method: str) -> list[str]:
+    """Whether some estimators see no variance between studies where others do."""
+    none = [key for key, estimate in tau2s.items() if estimate.value == 0]
+    if method == FIXED or not none or len(none) == len(tau2s):
+        return []
+    some = [f"{key} {found.value:.3g}" for key, found in tau2s.items() if found.value > 0]
+    return [f"estimators of tau2 disagree: 0 by {', '.join(none)}; {', '.join(some)}"]
 
 
 def _weights(effects: EffectSizes, data: Problem, tau2: float) -> Floats:

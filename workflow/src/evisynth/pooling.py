@@ -9,7 +9,13 @@ import numpy as np
 from evisynth.families import DEPENDENT, EXACT, FAMILIES, NotEstimable, rows_for
 from evisynth.heterogeneity import tau2_intervals
 from evisynth.inference import quantile
-from evisynth.inverse_variance import BASIC_TESTS, NAGASHIMA, PREDICTION, inverse_variance
+from evisynth.inverse_variance import (
+    BASIC_TESTS,
+    NAGASHIMA,
+    POPULATION,
+    PREDICTION,
+    inverse_variance,
+)
 from evisynth.measures import MEASURES, Measure, corrections, measure_of
 from evisynth.records import (
     Beyond,
@@ -44,7 +50,7 @@ def _analysis_notes(effects: EffectSizes, spec: ModelSpec) -> list[str]:
     if 0 < len(left_out) < len(effects.label):
         rows = f"{len(left_out)} of {len(effects.label)} rows"
         notes.append(f"shown but left out of the pooling, {rows}: {_named(effects, left_out)}")
-    notes += _dependence(effects, spec)
+    notes += _several_effects(effects, spec)
     notes += _rare_events(effects, spec)
     if corrected := corrections(effects):
         noun = "study" if corrected == 1 else "studies"
@@ -65,14 +71,22 @@ def _independent(effects: EffectSizes) -> str:
     return f"{len(used)} rows of {len(set(used))} clusters (studies) are pooled as independent"
 
 
-def _dependence(effects: EffectSizes, spec: ModelSpec) -> list[str]:
-    """Several rows of one cluster: whether the headline knows, and what n counts."""
-    independent = _independent(effects)
-    if not independent or spec.family not in DEPENDENT:
-        return [independent] if independent else []
-    if math.isnan(float(effects.ni[effects.pooled].sum())):
+def _several_effects(effects: EffectSizes, spec: ModelSpec) -> list[str]:
+    """What n counts where a model knows that rows of one cluster belong together."""
+    known = spec.family in DEPENDENT and bool(_independent(effects))
+    if not known or math.isnan(float(effects.ni[effects.pooled].sum())):
         return []
     return ["n is the sum over rows: patients with several effects count several times"]
+
+
+def _as_independent(rows: Sequence[Estimate], independent: str) -> list[Estimate]:
+    """The rows, of which those that know no clusters say so."""
+    return [
+        row
+        if row.model in ("multilevel", "rve") or not independent
+        else replace(row, notes=(independent, *row.notes))
+        for row in rows
+    ]
 
 
 def _rare_events(effects: EffectSizes, spec: ModelSpec) -> list[str]:
@@ -204,6 +218,7 @@ def _names(spec: ModelSpec) -> tuple[str, str, str]:
     return {
         "IV": (spec.effects, spec.method if spec.effects == "random" else "IV", spec.test),
         "MH": ("common", "MH", "z"),
+        "MHDL": (spec.effects, "MHDL", spec.test),
         "PETO": ("common", "PETO", "z"),
         "PLR": ("common", "PLR", "z"),
         "BB": ("random", "BB", "z"),
@@ -290,6 +305,7 @@ def pool(
             why = "k = 1: the study itself, nothing is pooled"
         # Families that take rows which the headline's cannot, or numbers too far apart for it.
         rows = _distinct([*([] if table is None else table.estimates), *_pooled(others)])
+        rows = tuple(_as_independent(rows, _independent(used)))
         return replace(
             empty,
             notes=(why, *notes),
@@ -300,6 +316,8 @@ def pool(
     main = table if model.family == "IV" and table else _asked(effects, model)
     chosen = main.estimates[main.chosen]
     why_own = [*_impossible(chosen, measure_of(effects)), *_boundary(model, main, table)]
+    if chosen.k == 2 and POPULATION not in chosen.notes:
+        why_own.append(POPULATION)
     chosen = replace(
         chosen,
         headline=True,
@@ -309,13 +327,8 @@ def pool(
     estimates[main.chosen] = chosen
     further = [] if table is None or main is table else [*table.estimates]
     further += [row for rows in others for row in rows.estimates]
-    if model.family in DEPENDENT and (independent := _independent(effects)):
-        further = [
-            row
-            if row.model in ("multilevel", "rve")
-            else replace(row, notes=(independent, *row.notes))
-            for row in further
-        ]
+    independent = _independent(used)
+    estimates, further = (_as_independent(part, independent) for part in (estimates, further))
     heterogeneity = main.heterogeneity
     if table is not None and main is not table:
         heterogeneity = (*heterogeneity, *table.heterogeneity)

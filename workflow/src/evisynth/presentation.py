@@ -81,6 +81,7 @@ TEST_WORDS: dict[str, str] = {
     "posterior": "shortest posterior interval",
     "profile": "profile of the penalised likelihood",
 }
+RVE_TEST = "cluster-robust CR2, Satterthwaite’s degrees of freedom"
 MODEL_WORDS: dict[str, str] = {
     "common": "Common effect",
     "random": "Random effects",
@@ -596,8 +597,11 @@ def footer(effects: EffectSizes, fit: Fit, text: AnalysisText) -> tuple[str, ...
 
 def _model_words(estimate: Estimate, fit: Fit) -> str:
     level = level_text(fit.level)
-    test = TEST_WORDS.get(estimate.test) or (
-        f"cluster-robust {estimate.test}, {ROBUST[estimate.test]}"
+    test = (
+        RVE_TEST
+        if estimate.model == "rve"
+        else TEST_WORDS.get(estimate.test)
+        or (f"cluster-robust {estimate.test}, {ROBUST[estimate.test]}")
     )
     method, model = estimate.method, MODEL_WORDS[estimate.model]
     if method in METHOD_WORDS:
@@ -651,7 +655,8 @@ def forest_plot(effects: EffectSizes, fit: Fit, text: AnalysisText) -> ForestPlo
     measure, columns = measure_of(effects), raw_columns(effects, text)
     ticks = text.forest.get("ticks")
     # A generic effect has no value of no effect unless it is one between two groups.
-    compares = effects.measure != "GEN" or bool(text.numerator)
+    asked = effects.options.get("null", 0.0) not in (0.0, "none")
+    compares = effects.measure != "GEN" or bool(text.numerator) or asked
     null = measure.null if compares else None
     rows, summaries = (
         _rows(effects, fit, text, columns),

@@ -56,6 +56,17 @@ def table_rows(
         if all(row.cells[column] in values for column, values in analysis.rows.items())
     ]
     rows = [_table_row(analysis, i, row, columns, problems) for i, row in taken]
+    tried = any("derived: " in text for row in rows for text in (*row.notes, row.reason))
+    if chosen_conversions(analysis) and rows and not tried:
+        problems.append(
+            Problem(
+                config,
+                f"{place}.conversions",
+                "choices by which no row is derived: the measure has its numbers without them",
+                "a choice that some row needs",
+                "remove it, or map the columns that it is for instead of the measure's own",
+            )
+        )
     problems += _check_study_ids(analysis, rows, [row for _, row in taken], config, place)
     if analysis.studies != "all":
         rows = [row for row in rows if row.study in analysis.studies]

@@ -182,13 +182,19 @@ HETEROGENEITY = (
 def heterogeneity_csv(analysis: str, fit: Fit) -> str:
     """heterogeneity.csv: a row per tau2 estimator, that of the headline first."""
     rows = [
-        {"analysis": analysis, "subgroup": "", **_cells(entry)} for entry in fit.heterogeneity
+        {"analysis": analysis, "subgroup": "", **_without_q(_cells(entry))}
+        for entry in fit.heterogeneity
     ]
     if not rows:
         rows = [
             {"analysis": analysis, "subgroup": "", "k": fit.k, "notes": "; ".join(fit.notes)}
         ]
     return to_csv(HETEROGENEITY, rows)
+
+
+def _without_q(cells: dict[str, Cell]) -> dict[str, Cell]:
+    """No degrees of freedom where there is no Q."""
+    return cells if cells.get("q") == cells.get("q") else {**cells, "q_df": None}
 
 
 def _cells(record: Any) -> dict[str, Cell]:

@@ -263,6 +263,11 @@ def _range(model: _Model, moment: int) -> tuple[float, float, float, float]:
     if math.isinf(model.prior.top):
         weighty = log + moment * x
         over = np.flatnonzero(weighty > weighty.max() - DEEP)
+        if not over.size:
+            raise ValueError(
+                f"the prior {model.prior.name} is too far below the standard errors: all tau "
+                "that it allows are 0 beside them"
+            )
         highest = float(x[min(over[-1] + 1, x.size - 1)])
     return lowest, highest, peak, height
 

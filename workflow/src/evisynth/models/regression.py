@@ -464,6 +464,11 @@ def meta_regression(
     covariance = covariance * factor
     if factor == 0:
         notes.append("standard errors are not estimable: residuals are all zero")
+    elif test == "knha" and s2w < 1:
+        notes.append(
+            f"Knapp-Hartung's standard errors are below Wald's (factor {s2w:.3g}, below 1): "
+            "`test: adhoc` does not"
+        )
     df = NAN if test == "z" else float(k - p)
     se = np.sqrt(np.diag(covariance))
     moderators = p - design.intercept

@@ -143,6 +143,8 @@ def _caveats(
     asked = test or model["test"]
     if asked not in REGRESSION_TESTS:
         notes.append(f"test knha: there is no {asked} with moderators")
+    if model["prediction"] in NAGASHIMA:
+        notes.append(f"prediction {INSTEAD}: there is no {model['prediction']} with moderators")
     clusters = _cells(effects, effects.cluster)
     if len(set(clusters)) < len(clusters):
         notes.append(
@@ -187,6 +189,8 @@ def _subgroups(
     method, test = _model(settings)
     sizes = [levels.count(level) for level in set(levels) if level]
     variance = asked["tau2"]
+    if method == "IV":
+        variance = "separate"  # a common effect has no variance that could be common
     if variance == "auto":
         few = min(sizes, default=0) < FEW
         variance = "common" if few and max(sizes, default=0) > 1 else "separate"
