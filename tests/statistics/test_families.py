@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.counts import BCG as CELLS
 from support.counts import entries
-from support.references import generic, rows, table
+from support.references import F1, F7, generic, rows, table
 
 from evisynth import menus
 from evisynth.families import COUNTS, DEPENDENT, EXACT, FAMILIES, FOURFOLD, rows_for
@@ -874,3 +874,83 @@ def test_a_thousand_studies(family, measure):
     fit = pool(effects, spec)
     sound(fit)
     assert math.isfinite(fit.headline.se)
+
+
+# --- what an audit by hostile users found ----------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_every_family_beside_too_few_studies_is_a_row_or_nothing(k):
+    data = {name: values[:k] for name, values in BCG.items()}
+    effects = compute_effects("OR", rows(**data), level=0.95)
+    families = [name for name in menus.FAMILIES if name != "MV"]
+    fit = pool(effects, ModelSpec(), [ModelSpec(family=name) for name in families])
+    assert fit.headline is None
+    assert fit.k == k
+
+
+def test_a_prior_far_below_the_data_is_not_estimable():
+    effects = generic([0.1, 0.5, 0.9], [0.01, 0.02, 0.03])
+    fit = pool(effects, ModelSpec(family="BAYES", prior="half_normal(1e-20)"))
+    assert math.isnan(fit.headline.estimate)
+    assert told(fit, "too far below the standard errors")
+
+
+def test_rows_of_one_control_group_that_differ_in_it_are_refused():
+    shared = rows(ai=[5, 7, 9], n1i=[30, 30, 40], ci=[4, 5, 6], n2i=[31, 31, 41])
+    arms = ("a", "a", "b")
+    effects = compute_effects(
+        "OR",
+        [replace(row, covariates={"arm": arm}) for row, arm in zip(shared, arms, strict=True)],
+        level=0.95,
+    )
+    dependence = Dependence(levels=("arm", "effect"), shared_arm="arm")
+    fit = pool(effects, ModelSpec(family="MV", dependence=dependence))
+    assert math.isnan(fit.headline.estimate)
+    assert told(fit, "rows of the shared control group a differ in ci: 4, 5")
+
+
+def test_an_assumed_correlation_of_rows_that_stand_alone_is_said_to_do_nothing():
+    effects = generic([0.1, 0.5, 0.9, 0.3], [0.01, 0.02, 0.03, 0.02])
+    dependence = Dependence(levels=("study",), rho=0.9)
+    fit = pool(effects, ModelSpec(family="MV", dependence=dependence))
+    assert told(fit, "the assumed correlation 0.9 has no effect: no two rows have one cluster")
+
+
+def test_the_multiplicative_model_is_not_told_of_tau2():
+    fit = pool(generic(*F7), ModelSpec(test="uwls"))
+    assert (fit.headline.method, fit.headline.test) == ("UWLS", "t")
+    assert not told(fit, "tau2")
+    assert not told(fit, "prediction interval")
+
+
+def test_bootstrap_says_its_monte_carlo_error_and_not_that_it_has_no_spread():
+    effects = generic([0.1, 0.2, 0.15, 0.12], [0.04, 0.05, 0.03, 0.06])
+    fit = pool(effects, ModelSpec(prediction="NNF-boot", replicates=500, seed=3))
+    assert told(fit, "500 bootstrap samples (seed 3); Monte Carlo standard error")
+    assert not told(fit, "shows no spread")
+
+
+def test_estimators_that_disagree_about_0_are_named():
+    """F1: DL, HE and PM are 0 and REML is not."""
+    fit = pool(generic(*F1), ModelSpec())
+    assert told(fit, "estimators of tau2 disagree: 0 by DL, HE, PM; REML 0.082, ML 0.0375")
+    assert not told(pool(generic(*F7), ModelSpec()), "disagree")
+
+
+def test_dependent_rows_beside_an_independent_headline_are_not_blamed():
+    clustered = [
+        replace(row, cluster=cluster)
+        for row, cluster in zip(
+            rows(yi=[0.1, 0.4, 0.2, 0.6, 0.3, 0.7], vi=[0.02] * 6), "aabbcc", strict=True
+        )
+    ]
+    effects = compute_effects("GEN", clustered, level=0.95)
+    dependence = Dependence(levels=("cluster", "effect"))
+    specs = [ModelSpec(family=name, dependence=dependence) for name in ("MV", "RVE")]
+    fit = pool(effects, ModelSpec(), specs)
+    said = "6 rows of 3 clusters (studies) are pooled as independent"
+    blamed = {row.model for row in fit.estimates if said in row.notes}
+    assert blamed == {"common", "random"}
+    assert said in fit.headline.notes
+    assert said not in fit.notes

@@ -153,9 +153,8 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
     if found.seed is not None and not math.isnan(found.low):
         notes = (
             *notes,
-            f"prediction interval from {found.replicates} samples, seed {found.seed}; "
-            f"Monte Carlo standard error of its ends {found.error_low:.2g} and "
-            f"{found.error_high:.2g} on the analysis scale",
+            f"{found.replicates} bootstrap samples (seed {found.seed}); Monte Carlo standard "
+            f"error of the ends {found.error_low:.2g} and {found.error_high:.2g} on the analysis scale",
         )
     if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
         notes = (
