@@ -154,8 +154,8 @@ def _bootstrapped(data: _Data, row: Estimate) -> Estimate:
         notes = (
             *notes,
             f"{found.replicates} bootstrap samples (seed {found.seed}); Monte Carlo standard "
-            f"error of the ends {found.error_low:.2g} and {found.error_high:.2g} on the analysis "
-            "scale",
+            f"error of the ends {found.error_low:.2g} and {found.error_high:.2g} on the "
+            "analysis scale",
         )
     if not math.isnan(found.low) and not found.low <= row.estimate <= found.high:
         notes = (
