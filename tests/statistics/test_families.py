@@ -954,3 +954,56 @@ def test_dependent_rows_beside_an_independent_headline_are_not_blamed():
     assert blamed == {"common", "random"}
     assert said in fit.headline.notes
     assert said not in fit.notes
+
+
+def test_berkey_1998_with_the_printed_correlations():
+    """Two outcomes of five trials, v12 as printed; ML, tests/reference/dependence."""
+    with (ROOT / "tests/data/berkey1998.csv").open(encoding="utf-8", newline="") as lines:
+        read = list(csv.DictReader(lines))
+    by_trial = {}
+    for row in read:
+        by_trial.setdefault(row["trial"], []).append(row)
+    printed = {
+        trial: float(two[0]["v2i"]) / math.sqrt(float(two[0]["vi"]) * float(two[1]["vi"]))
+        for trial, two in by_trial.items()
+    }
+    columns = [
+        RawRow(
+            row["trial"],
+            f"{row['trial']} {row['outcome']}",
+            {"yi": float(row["yi"]), "vi": float(row["vi"])},
+            cluster=row["trial"],
+            covariates={"outcome": row["outcome"], "r": repr(printed[row["trial"]])},
+        )
+        for row in read
+    ]
+    effects = compute_effects("GEN", columns, level=0.95)
+    dependence = Dependence(
+        levels=("study",), inner="outcome", structure="UN", correlation="r", within="study"
+    )
+    spec = ModelSpec(family="MV", method="ML", test="z", dependence=dependence)
+    fit = pool(effects, spec)
+    expected = reference("berkey1998", "mv/UN/ML")
+    found = {row.subgroup: row for row in fit.estimates if row.model == "multilevel"}
+    # the reference is as good as its optimiser
+    close([found[name].estimate for name in ("AL", "PD")], expected["estimate"], 1e-5)
+    close([found[name].se for name in ("AL", "PD")], expected["se"], 1e-4)
+    # ... and as printed in the paper: -0.338 and 0.345
+    assert [round(found[name].estimate, 3) for name in ("AL", "PD")] == [-0.338, 0.345]
+    assert told(fit, "correlated as printed in r")
+
+
+def test_printed_correlations_that_differ_within_a_group_are_refused():
+    data = [
+        replace(row, cluster=c, covariates={"r": r})
+        for row, c, r in zip(
+            rows(yi=[0.1, 0.4, 0.2, 0.6], vi=[0.02] * 4),
+            "aabb",
+            ("0.5", "0.6", "0.4", "0.4"),
+            strict=True,
+        )
+    ]
+    effects = compute_effects("GEN", data, level=0.95)
+    dependence = Dependence(levels=("cluster", "effect"), correlation="r")
+    fit = pool(effects, ModelSpec(family="MV", dependence=dependence))
+    assert told(fit, "the correlation r of a is 0.5, 0.6; expected one number")

@@ -143,10 +143,18 @@ class Dependence(Strict):
         None, description="Assumed correlation of sampling errors within `within`."
     )
     within: Text = Field(
-        "cluster", description="Column that is equal for the rows that `rho` is about."
+        "cluster",
+        description="Column that is equal for the rows that `rho` or `correlation` is about.",
     )
     grid: list[Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]] = Field(
         [], description="Further values of `rho`; each gives a sensitivity row."
+    )
+    correlation: Text | None = Field(
+        None,
+        description=(
+            "Column of the printed correlation of sampling errors, one value for every group "
+            "of `within`."
+        ),
     )
     shared_arm: Text | None = Field(
         None, description="Column with one value for all rows of the same control group."

@@ -478,10 +478,13 @@ def _sampling_covariance(
 
     asked, used = spec.dependence, effects.pooled
     vi = effects.vi[used]
-    sources = [name for name in ("rho", "shared_arm", "shared") if getattr(asked, name)]
+    sources = [
+        name for name in ("rho", "correlation", "shared_arm", "shared") if getattr(asked, name)
+    ]
     if len(sources) > 1:
         raise NotEstimable(
-            "covariances of sampling errors come from one of rho, shared_arm and overlaps, "
+            "covariances of sampling errors come from one of rho, correlation, shared_arm and "
+            "overlaps, "
             f"not from {' and '.join(sources)}"
         )
     if asked.shared_arm:
@@ -516,6 +519,9 @@ def _sampling_covariance(
             return patient_overlap(vi, effects.ni[used], pairs), (note,)
         except ValueError as error:
             raise NotEstimable(str(error)) from error
+    if asked.correlation:
+        note = f"sampling errors correlated as printed in {asked.correlation}"
+        return _printed_correlation(effects, vi, spec), (note,)
     if rho is None or rho == 0:
         return diagonal(vi), ()
     within = asked.within or "cluster"
@@ -524,6 +530,30 @@ def _sampling_covariance(
     if len(set(groups)) == len(groups):
         note = f"the assumed correlation {rho:g} has no effect: no two rows have one {within}"
     return constant_correlation(vi, groups, rho), (note,)
+
+
+def _printed_correlation(effects: EffectSizes, vi: Floats, spec: ModelSpec) -> "Blocks":
+    """Covariances from one printed correlation per group of rows."""
+    from evisynth.models.covariance import from_correlations, groups
+
+    name = spec.dependence.correlation
+    within = _columns(effects, spec.dependence.within or "cluster")
+    cells = [str(cell).strip() for cell in _columns(effects, name)]
+    matrices, members = [], groups(within)
+    for rows in members:
+        given = {cells[row] for row in rows.tolist()}
+        try:
+            (value,) = (float(cell) for cell in given)
+        except ValueError:
+            value = NAN
+        if not -1 < value < 1:
+            found = ", ".join(sorted(given))
+            raise NotEstimable(
+                f"the correlation {name} of {within[int(rows[0])]} is {found}; "
+                "expected one number between -1 and 1 for all its rows"
+            )
+        matrices.append(np.full((rows.size, rows.size), value))
+    return from_correlations(vi, members, matrices)
 
 
 def _check_shared(labels: list[Hashable], raw: dict[str, Floats]) -> None:

@@ -275,12 +275,14 @@ def _check_dependence(
             )
     _check_twice("dependence.levels", asked.levels, wrong)
     _check_correlation(asked, models, wrong)
-    sources = [key for key in ("rho", "shared_arm", "overlaps") if getattr(asked, key)]
+    sources = [
+        key for key in ("rho", "correlation", "shared_arm", "overlaps") if getattr(asked, key)
+    ]
     if len(sources) > 1:
         wrong(
             f"dependence.{sources[1]}",
             f"given beside {sources[0]}",
-            "one source of covariances: rho, shared_arm or overlaps",
+            "one source of covariances: rho, correlation, shared_arm or overlaps",
             "choose one",
         )
     if asked.overlaps and analysis.table:
@@ -298,7 +300,15 @@ def _check_dependence(
             "assume a correlation (`rho`) instead",
         )
     only_rve = "MV" not in families and "RVE" in families
-    for key in ("shared_arm", "overlaps", "structure", "inner", "robust", "within"):
+    for key in (
+        "correlation",
+        "shared_arm",
+        "overlaps",
+        "structure",
+        "inner",
+        "robust",
+        "within",
+    ):
         if only_rve and key in given:
             wrong(
                 f"dependence.{key}",
@@ -317,7 +327,7 @@ def _check_correlation(asked: Dependence, models: Sequence[Asked], wrong: Wrong)
             "`rho`: the correlation of the main row",
             "add `rho`",
         )
-    if "within" in asked.model_fields_set and asked.rho is None:
+    if "within" in asked.model_fields_set and asked.rho is None and not asked.correlation:
         wrong(
             "dependence.within",
             "given without `rho`",
@@ -404,7 +414,7 @@ def check_moderators(analysis: Analysis, main: Asked | None, wrong: Wrong) -> No
         named = [(f"dependence.levels[{i}]", name) for i, name in enumerate(asked.levels, 1)]
         named += [
             (f"dependence.{key}", name)
-            for key in ("within", "inner", "shared_arm")
+            for key in ("within", "inner", "correlation", "shared_arm")
             if (name := getattr(asked, key))
         ]
         _check_columns(named, known | {"label", EFFECT}, wrong)
@@ -530,7 +540,7 @@ def check_rows(analysis: Analysis, rows: Sequence[RawRow], wrong: Wrong) -> None
         if entry.by in known:
             _check_levels(f"subgroups[{i}].by", entry.by, cells[entry.by], wrong)
     if asked := analysis.dependence:
-        columns = (*asked.levels, asked.inner, asked.shared_arm)
+        columns = (*asked.levels, asked.inner, asked.correlation, asked.shared_arm)
         columns += (asked.within,) if asked.rho else ()
         for name in dict.fromkeys(columns):
             if name in cells and "" in cells[name]:

@@ -134,7 +134,8 @@ class Project:
             return {}
         settings = asked.model_dump()
         shared = self._shared_patients() if settings.pop("overlaps") else []
-        return {**settings, "inner": asked.inner or "", "shared": shared}
+        named = {"inner": asked.inner or "", "correlation": asked.correlation or ""}
+        return {**settings, **named, "shared": shared}
 
     def _shared_patients(self) -> list[list[Any]]:
         """Pairs of studies with the number of patients that they share, at most."""

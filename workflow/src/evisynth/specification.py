@@ -40,6 +40,8 @@ class Dependence:
     rho : assumed correlation of sampling errors within `within`; none is 0.
     within : column of the rows whose sampling errors are correlated by `rho`.
     grid : further values of `rho`, for a sensitivity row each.
+    correlation : column of the printed correlation of the sampling errors of each group of
+        `within`.
     shared_arm : column that is equal for rows with the same control group.
     shared : numbers of patients that pairs of studies share, at most.
     robust : key of `menus.ROBUST`.
@@ -51,6 +53,7 @@ class Dependence:
     rho: float | None = None
     within: str = ""
     grid: tuple[float, ...] = ()
+    correlation: str = ""
     shared_arm: str = ""
     shared: Mapping[tuple[str, str], float] = field(default_factory=dict)
     robust: str = "none"
