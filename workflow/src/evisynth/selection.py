@@ -499,10 +499,6 @@ def _two_groups(
     return [_candidate(analysis, study, result, (above[0], below[0]), numbers)]
 
 
-def _float(text: str | None) -> float | None:
-    return None if text is None else number(text)
-
-
 def _candidate(
     analysis: Analysis,
     study: Study,

@@ -205,10 +205,6 @@ def _trials(point: Point, which: Indices) -> Point:
 _DERIVATIVES = ("value", "gradient", "hessian", "own", "cross", "curve", "error")
 
 
-def _pick(at: Slope, which: Indices) -> Slope:
-    return Slope(**{name: getattr(at, name)[which] for name in _DERIVATIVES}, nodes=at.nodes)
-
-
 def _joined(old: Slope, new: Slope, which: Indices, take: Indices) -> Slope:
     """`old` with trials `which` replaced by the trials `take` of `new`."""
     parts = {name: getattr(old, name).copy() for name in _DERIVATIVES}
