@@ -11,6 +11,7 @@ import pytest
 from support.review import ROOT
 
 from evisynth import cli, presets
+from evisynth.commands import explain as command
 from evisynth.project import load_project
 from evisynth.steps.effects import write_effects
 from evisynth.steps.pool import write_pooled
@@ -34,10 +35,10 @@ def results(config, analysis, folder):
     """The folder of results that the workflow would write."""
     folder.mkdir(parents=True)
     project = load_project(config)
-    effects = folder / cli.EFFECTS
+    effects = folder / command.EFFECTS
     write_effects(config, analysis, project.effects_digest(analysis), str(effects))
     output = {name: str(folder / f"{name}.csv") for name in OUTPUTS}
-    output["fit"] = str(folder / cli.FIT)
+    output["fit"] = str(folder / command.FIT)
     write_pooled(str(effects), project.pooling_settings(analysis), output, str(config))
     return folder
 
@@ -73,7 +74,7 @@ def test_every_shipped_analysis_can_be_explained(ask, tmp_path, review, analysis
     code, out, err = ask(folder, "configured", "--config", config)
     assert (code, err) == (0, "")
     assert "No choice differs." in out
-    fit = json.loads((folder / cli.FIT).read_text(encoding="utf-8"))
+    fit = json.loads((folder / command.FIT).read_text(encoding="utf-8"))
     head = [row for row in fit["estimates"] if row["headline"]]
     code, out, err = ask(folder, "revman5", "--config", config, "--json")
     assert (code, err) == (0, "")
@@ -174,7 +175,7 @@ def test_an_analysis_beside_two_folders_is_refused(ask, odds):
     assert "--analysis says nothing here" in err
 
 
-@pytest.mark.parametrize("spoiled", [cli.EFFECTS, cli.FIT])
+@pytest.mark.parametrize("spoiled", [command.EFFECTS, command.FIT])
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"settings": {}}', "null", "\udcff"])
 def test_spoiled_results_are_refused(ask, odds, tmp_path, spoiled, content):
     folder = tmp_path / "results"
@@ -189,7 +190,7 @@ def test_spoiled_results_are_refused(ask, odds, tmp_path, spoiled, content):
 def test_effect_sizes_that_were_changed_by_hand_are_refused(ask, odds, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(odds, folder)
-    path = folder / cli.EFFECTS
+    path = folder / command.EFFECTS
     tree = json.loads(path.read_text(encoding="utf-8"))
     tree["yi"][0] += 0.01
     path.write_text(json.dumps(tree), encoding="utf-8")

@@ -23,6 +23,7 @@ from evisynth.menus import (
     WEIGHTS,
 )
 from evisynth.schema import Id, OneOrMore, Strict, Text
+from evisynth.studyfile import AcceptedFlag
 
 ANALYSIS_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 AnalysisId = Annotated[str, Field(pattern=ANALYSIS_PATTERN)]
@@ -79,6 +80,13 @@ class EvidenceFiles(Strict):
 
     studies: RelativePath = Field(description="Folder of study files (*.yaml).")
     outcomes: RelativePath = Field(description="File that defines the outcomes.")
+    sources: RelativePath | None = Field(
+        None,
+        description=(
+            "Folder of stored texts of the reports; the audit looks up quotes in those that "
+            "are there."
+        ),
+    )
 
 
 class Model(Strict):
@@ -327,6 +335,21 @@ class Analysis(Strict):
     intervals: list[Tau2Interval] = Field(
         ["QP"], description="Intervals of tau2, in tau2_intervals.csv."
     )
+    multi_arm: Literal["refuse", "split", "covariance"] = Field(
+        "refuse",
+        description=(
+            "What becomes of a study with several arms on one side of a contrast: a mistake; "
+            "the shared arm split evenly between the comparisons; or all comparisons with the "
+            "covariance that the shared arm gives them (family MV)."
+        ),
+    )
+    icc: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] = Field(
+        [0.3, 1.0],
+        description=(
+            "Assumed correlations within a patient, where a study counts episodes or tumours; "
+            "each gives a fit with the effective number of them, in dependence.csv."
+        ),
+    )
     thresholds: list[Finite] = Field(
         [],
         description=(
@@ -354,6 +377,18 @@ class Defaults(Strict):
     )
 
 
+class TableFlag(AcceptedFlag):
+    """A person's decision on a finding of the audit in a table."""
+
+    table: RelativePath = Field(description="Table, as the analyses name it.")
+
+
+class Audit(Strict):
+    """Decisions on findings of the audit that no study file can hold."""
+
+    accepted_flags: list[TableFlag] = Field([], description="Decisions on rows of tables.")
+
+
 class Config(Strict):
     """config.yaml."""
 
@@ -361,5 +396,6 @@ class Config(Strict):
     evidence: EvidenceFiles | None = Field(
         None, description="Study files; not for tables only."
     )
+    audit: Audit = Field(Audit(), description="Decisions on findings of the audit.")
     defaults: Defaults = Field(Defaults(), description="Defaults of all analyses.")
     analyses: dict[AnalysisId, Analysis] = Field(min_length=1, description="Analyses by id.")

@@ -15,7 +15,7 @@ from evisynth.yamltext import Document, Keys, read_yaml, show
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study file, the name to show for it, and the line where each result begins."""
+    """A study file, the name to show for it, and the line where each entry begins."""
 
     file: str
     content: StudyFile
@@ -30,6 +30,12 @@ class Study:
     def label(self) -> str:
         """Name to print."""
         return self.content.label or self.content.study
+
+    def line(self, place: str) -> int | None:
+        """Line of the entry that `place` (results.ID.arms.ID, reports.ID, ...) is in."""
+        while place and place not in self.lines:
+            place = place.rpartition(".")[0]
+        return self.lines.get(place)
 
     def arm(self, arm_id: str) -> Arm:
         """The arm with this id; the file was checked, so it is there."""
@@ -207,11 +213,22 @@ def _read_study(
     problems += _made_of(document)
     if content is None:
         return document, None
-    lines = {
-        result.id or result.outcome: document.line(("results", i))
-        for i, result in enumerate(content.results)
+    return document, Study(name, content, _lines(document, content))
+
+
+def _lines(document: Document, content: StudyFile) -> dict[str, int | None]:
+    """Line of every entry by its place: results.ID, reports.ID, arms.ID, overlaps.ID."""
+    names = {
+        "results": [result.id or result.outcome for result in content.results],
+        "reports": [report.id for report in content.reports],
+        "arms": [arm.id for arm in content.arms],
+        "overlaps": [overlap.with_ for overlap in content.overlaps],
     }
-    return document, Study(name, content, lines)
+    return {
+        f"{key}.{name}": document.line((key, i))
+        for key, entries in names.items()
+        for i, name in enumerate(entries)
+    }
 
 
 def _overlaps_nowhere(documents: list[Document], known: frozenset[str]) -> list[Problem]:
@@ -336,6 +353,31 @@ def _cross_references(document: Document, outcomes: dict[str, Outcome]) -> list[
                     "report",
                     "under `reports`",
                 )
+    names = {str(r.get("id") or r.get("outcome")) for _, r in _items(tree, "results")}
+
+    def known_result(keys: Keys, word: object) -> None:
+        known(keys, word, names, "result", "under `results`")
+
+    def each(keys: Keys, words: object) -> Iterator[tuple[Keys, object]]:
+        for i, word in enumerate(words if isinstance(words, list) else []):
+            yield (*keys, i), word
+
+    for keys, report in _items(tree, "reports"):
+        for inner, claim in _items(report, "claims"):
+            known_result((*keys, *inner, "about"), claim.get("about"))
+    for keys, result in _items(tree, "results"):
+        limits = result.get("limits")
+        if isinstance(limits, dict):
+            known_result((*keys, "limits", "of"), limits.get("of"))
+    for keys, split in _items(tree, "splits"):
+        known((*keys, "of"), split.get("of"), arms, "arm", "under `arms`")
+        for place, word in each((*keys, "into"), split.get("into")):
+            known(place, word, arms, "arm", "under `arms`")
+    for keys, entry in _items(tree, "sums"):
+        known_result((*keys, "total"), entry.get("total"))
+        known((*keys, "arm"), entry.get("arm"), arms, "arm", "under `arms`")
+        for place, word in each((*keys, "parts"), entry.get("parts")):
+            known_result(place, word)
     for keys, move in _items(tree, "events_after_randomisation"):
         known((*keys, "from"), move.get("from"), arms, "arm", "under `arms`")
         known((*keys, "report"), move.get("report"), reports, "report", "under `reports`")

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from evisynth import presets
+from evisynth.audit.material import AnalysisMaterial, Review, StudyMaterial, TableMaterial
+from evisynth.audit.records import AuditReport, Decision
+from evisynth.audit.run import audit, blocked
 from evisynth.config import (
     RESERVED,
     Analysis,
@@ -26,7 +29,10 @@ from evisynth.inputs import INPUTS, check_options
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
+from evisynth.source_texts import source_texts
 from evisynth.specification import FIXED
+from evisynth.studyfile import AcceptedFlag
+from evisynth.table import read_table
 from evisynth.validation import part, validate
 from evisynth.yamltext import Document, read_yaml
 
@@ -43,13 +49,16 @@ class Project:
     Attributes
     ----------
     file : the configuration file.
-    rows : rows of every analysis, by its id.
+    rows : rows of every analysis, by its id; those with an open error of the audit are not
+        included.
+    audit : what the audit found.
     """
 
     file: Path
     config: Config
     evidence: Evidence | None
     rows: Mapping[str, tuple[RawRow, ...]]
+    audit: AuditReport
 
     @property
     def folder(self) -> Path:
@@ -329,7 +338,79 @@ def load_project(file: Path) -> Project:
             problems += _check_rows(name, analysis, rows[name], str(file))
     if problems or config is None:
         raise InputError(_with_lines(problems, document))
-    return Project(file, config, evidence, rows)
+    found_by_rules = audit(review(file, config, evidence, rows), decisions(config, evidence))
+    kept = {name: blocked(taken, found_by_rules.findings) for name, taken in rows.items()}
+    return Project(file, config, evidence, kept, found_by_rules)
+
+
+def review(
+    file: Path,
+    config: Config,
+    evidence: Evidence | None,
+    rows: Mapping[str, tuple[RawRow, ...]],
+) -> Review:
+    """Everything that the rules of the audit look at."""
+    studies = evidence.studies if evidence else ()
+    texts = source_texts(evidence, file.parent, config.evidence)
+    outcomes = evidence.outcomes if evidence else {}
+    tables, analyses = [], []
+    for name, analysis in config.analyses.items():
+        if analysis.table:
+            tables.append(_table_material(analysis, file.parent))
+        outcome = outcomes.get(analysis.outcome or "")
+        analyses.append(
+            AnalysisMaterial(
+                name,
+                str(file),
+                rows.get(name, ()),
+                {study.id: study for study in studies},
+                {
+                    "title": analysis.title,
+                    "outcome": analysis.outcome or "",
+                    "measure": analysis.measure,
+                    "higher_is": outcome.higher_is if outcome else "neither",
+                    "pool": "yes" if analysis.pool else "no",
+                },
+                analysis.table or "",
+            )
+        )
+    return Review(
+        evidence,
+        tuple(StudyMaterial(study, texts.get(study.id, {})) for study in studies),
+        tuple(tables),
+        tuple(analyses),
+    )
+
+
+def decisions(config: Config, evidence: Evidence | None) -> dict[str, list[Decision]]:
+    """Accepted flags by the file that they are about."""
+    found: dict[str, list[Decision]] = {}
+    for study in evidence.studies if evidence else ():
+        found[study.file] = [_decision(flag) for flag in study.content.accepted_flags]
+    for flag in config.audit.accepted_flags:
+        found.setdefault(flag.table, []).append(_decision(flag))
+    return found
+
+
+def _decision(flag: AcceptedFlag) -> Decision:
+    return Decision(flag.rule, flag.place, flag.decision, flag.reason, flag.who, flag.when)
+
+
+def _table_material(analysis: Analysis, base: Path) -> TableMaterial:
+    """Rows of an analysis' table as text, by the field's names; the table was read before."""
+    name = str(analysis.table)
+    columns = dict(analysis.columns)
+    rows = tuple(
+        (
+            row.line,
+            number,
+            row.cells[columns["study"]],
+            {field: row.cells[column] for field, column in columns.items()},
+        )
+        for number, row in enumerate(read_table(base / name, name).rows, 1)
+        if all(row.cells[column] in values for column, values in analysis.rows.items())
+    )
+    return TableMaterial(name, analysis.measure, rows)
 
 
 def _right_defaults(tree: Mapping[str, Any]) -> Defaults | None:

@@ -290,7 +290,7 @@ def _impossible(analysis: Analysis, candidate: Candidate) -> list[Problem]:
             found,
             expected,
             "correct it against the report",
-            candidate.study.lines.get(candidate.name),
+            candidate.study.line(f"results.{candidate.name}"),
         )
         for field, found, expected in check_numbers(analysis.measure, candidate.numbers)
     ]

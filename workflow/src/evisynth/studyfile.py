@@ -67,6 +67,52 @@ class Population(Strict):
     relapsed: Count | None = Field(None, description="Of these, relapsed or progressive.")
 
 
+class Caption(Strict):
+    """The legend of a figure or table."""
+
+    label: Text = Field(description="Figure or table as the legend names it, e.g. Fig. 2.")
+    quote: Text = Field(description="Its words, verbatim.")
+
+
+class Reference(Strict):
+    """An entry of a report's list of references, kept where something about it is wrong."""
+
+    title: Text = Field(description="Title as printed.")
+    doi: Text | None = Field(
+        None, description="DOI as printed, without the resolver's address."
+    )
+    journal: Text | None = Field(None, description="Journal as printed.")
+    quote: Text = Field(description="The entry, or the part with these words, verbatim.")
+
+
+class Method(Strict):
+    """What a report says of its statistics."""
+
+    about: Literal[
+        "sidedness", "test_of_survival", "test_of_counts", "survival", "interval"
+    ] = Field(description="What it is about.")
+    says: Literal[
+        "one_sided",
+        "two_sided",
+        "log_rank",
+        "fisher",
+        "chi_square",
+        "kaplan_meier",
+        "exact",
+        "wald",
+        "wilson",
+        "other",
+    ] = Field(description="What it says, in one word.")
+    quote: Text = Field(description="Its words, verbatim.")
+
+
+class Claim(Strict):
+    """A conclusion that a report draws from a number."""
+
+    about: Id = Field(description="Result of this file that it is about.")
+    quote: Text = Field(description="Its words, verbatim.")
+
+
 class Report(Strict):
     """One publication about the study."""
 
@@ -114,6 +160,10 @@ class Report(Strict):
     source_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="Digest of that file."
     )
+    captions: list[Caption] = Field([], description="Legends, for the audit of figures.")
+    references: list[Reference] = Field([], description="Entries of its list of references.")
+    methods: list[Method] = Field([], description="What it says of its statistics.")
+    claims: list[Claim] = Field([], description="Conclusions it draws, for the audit.")
     note: Text | None = Field(None, description="Anything else.")
 
 
@@ -191,6 +241,14 @@ class AlsoPrinted(Strict):
     note: Text | None = Field(None, description="In what it differs.")
 
 
+class Limits(Strict):
+    """The bounds of a category, to check a range against."""
+
+    of: Id = Field(description="Result of this file whose range or median they bound.")
+    low: NumberText | None = Field(None, description="Lower bound, in the unit of that result.")
+    high: NumberText | None = Field(None, description="Upper bound.")
+
+
 Kind = Literal[
     "count",
     "crude_proportion",
@@ -224,6 +282,9 @@ class Result(Strict):
     ci_level: NumberText = Field("0.95", description="Level of that interval, as a fraction.")
     p: PrintedText | None = Field(None, description="p-value as printed.")
     parts: dict[Id, Count] = Field({}, description="Counts that the events or n consist of.")
+    limits: Limits | None = Field(
+        None, description="Bounds of the category, where it is one of numbers (age groups)."
+    )
     report: Id = Field(description="Report that prints it.")
     quote: Text = Field(description="Its words, verbatim.")
     also: list[AlsoPrinted] = Field([], description="Other reports that print it.")
@@ -254,6 +315,26 @@ class Result(Strict):
         return self
 
 
+class Split(Strict):
+    """Arms that divide another arm: every unit is in one of them, or its part is unknown."""
+
+    of: Id = Field(description="The arm that is divided.")
+    into: list[Id] = Field(min_length=2, description="Its parts, which share nobody.")
+    unknown: Count = Field(0, description="Units of which the part is not known.")
+    note: Text | None = Field(None, description="Anything else.")
+
+
+class Sum(Strict):
+    """Results whose events add up: categories that exclude each other."""
+
+    parts: list[Id] = Field(min_length=2, description="Results of this file.")
+    total: Id | None = Field(
+        None, description="Result whose events are their sum; by default the n of the parts."
+    )
+    arm: Id | None = Field(None, description="Arm, where the results have several.")
+    note: Text | None = Field(None, description="Anything else.")
+
+
 class Move(Strict):
     """Patients who changed arms after randomisation."""
 
@@ -271,8 +352,9 @@ class Overlap(Strict):
 
     with_: Id = Field(alias="with", description="The other study.")
     kind: Literal["same_patients", "same_registry", "same_centres"] = Field(description="How.")
+    exactly: Count | None = Field(None, description="Number shared, where it is known.")
     at_most: Count | None = Field(None, description="Upper bound of the number shared.")
-    unit: Unit = Field("patients", description="What at_most counts.")
+    unit: Unit = Field("patients", description="What the number counts.")
     certainty: Literal["stated", "likely", "possible", "excluded"] = Field(
         description="How sure that is."
     )
@@ -284,12 +366,16 @@ class Overlap(Strict):
 class AcceptedFlag(Strict):
     """A person's decision on a finding of the audit."""
 
-    rule: Id = Field(description="Rule.")
-    place: Text = Field(description="Place of the finding.")
-    decision: Literal["accept", "exclude"] = Field(description="Decision.")
+    rule: Id = Field(description="Rule, as in audit.csv.")
+    place: Text = Field(description="Place of the finding, as in audit.csv.")
+    decision: Literal["accept", "exclude"] = Field(
+        description="accept: the row may be pooled as it is printed; exclude: it stays out."
+    )
     reason: Text = Field(description="Reason.")
-    who: Text = Field(description="Person.")
-    when: Text = Field(description="Date.")
+    who: Text = Field(description="Person who decided.")
+    when: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
+        description="Date, as 2026-11-21."
+    )
 
 
 class RiskOfBias(Strict):
@@ -319,6 +405,8 @@ class StudyFile(Strict):
     reports: list[Report] = Field(min_length=1, description="Publications about the study.")
     arms: list[Arm] = Field(min_length=1, description="Groups of patients.")
     results: list[Result] = Field([], description="One entry per number.")
+    splits: list[Split] = Field([], description="Arms that divide another arm, for the audit.")
+    sums: list[Sum] = Field([], description="Results that add up, for the audit.")
     events_after_randomisation: list[Move] = Field([], description="Crossover and the like.")
     overlaps: list[Overlap] = Field([], description="Patients shared with other studies.")
     accepted_flags: list[AcceptedFlag] = Field([], description="Decisions on audit findings.")

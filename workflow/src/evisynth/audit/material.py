@@ -1,0 +1,305 @@
+"""The evidence as the rules of the audit want it: atoms with their places."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from evisynth.audit.records import Comparison, Effect, Place, Proportion, Summary
+from evisynth.evidence import Evidence, Study
+from evisynth.printed import Printed, parse_printed
+from evisynth.rows import RawRow
+from evisynth.studyfile import ArmValue, Result
+
+RATIOS = frozenset({"hazard_ratio", "risk_ratio", "odds_ratio"})
+PROPORTIONS = frozenset({"count", "crude_proportion", "km_probability"})
+PER_CENT = frozenset({"%", "per cent", "percent"})
+# Fields of tables whose effects are on the log scale already.
+LOG_MEASURES = frozenset({"HR", "RR", "OR", "IRR", "ROM", "PETO"})
+
+
+def name_of(result: Result) -> str:
+    """Id of a result within its file."""
+    return result.id or result.outcome
+
+
+def printed_or_none(text: str | None) -> Printed | None:
+    """`text` as a printed number; None for nothing and for ``NR`` (not reached)."""
+    return None if text in (None, "", "NA", "NR") else parse_printed(str(text))
+
+
+@dataclass(frozen=True)
+class StudyMaterial:
+    """One study file.
+
+    Attributes
+    ----------
+    texts : stored text of each report that has one, by the report's id, white space folded.
+    """
+
+    study: Study
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def place(
+        self,
+        text: str,
+        report: str = "",
+        results: Sequence[str] = (),
+        arms: Sequence[str] = (),
+    ) -> Place:
+        """A place in this file."""
+        study = self.study
+        return Place(
+            study.file, study.line(text), study.id, report, text, tuple(results), tuple(arms)
+        )
+
+    def result_place(self, result: Result, arm: str = "") -> Place:
+        """Place of a result, or of one of its arms."""
+        name = name_of(result)
+        text = f"results.{name}" + (f".arms.{arm}" if arm else "")
+        return self.place(text, result.report, (name,), (arm,) if arm else ())
+
+    @cached_property
+    def results(self) -> Mapping[str, Result]:
+        """Results by their ids."""
+        return {name_of(result): result for result in self.study.content.results}
+
+    @cached_property
+    def proportions(self) -> tuple[Proportion, ...]:
+        """Every percentage or count of an arm; of a Kaplan-Meier value the percentage."""
+        return tuple(
+            self.proportion(result, arm, value)
+            for result in self.study.content.results
+            if result.kind in PROPORTIONS
+            for arm, value in result.arms.items()
+            if value.events is not None or value.printed is not None
+        )
+
+    def proportion(self, result: Result, arm: str, value: ArmValue) -> Proportion:
+        """One arm of a result."""
+        of_arm = self.study.arm(arm)
+        printed = printed_or_none(value.printed)
+        per_cent = (result.unit or "").strip().casefold() in PER_CENT
+        percent = printed if printed and (printed.percent or per_cent) else None
+        derived = value.derived or result.derived
+        same_unit = value.unit in (None, of_arm.unit)
+        return Proportion(
+            place=self.result_place(result, arm),
+            outcome=result.outcome,
+            kind=result.kind,
+            category=result.category or "",
+            subgroup=result.subgroup or "",
+            when=result.when or "",
+            arm=arm,
+            unit=value.unit or of_arm.unit,
+            events=value.events,
+            n=value.n if value.n is not None else of_arm.n if same_unit else None,
+            own_n=value.n is not None,
+            derived=derived.method if derived else "",
+            percent=percent,
+            low=printed_or_none(value.ci[0]) if value.ci and percent else None,
+            high=printed_or_none(value.ci[1]) if value.ci and percent else None,
+            ci_level=float(result.ci_level),
+        )
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """Every printed effect between groups."""
+        return tuple(
+            Effect(
+                place=self.result_place(result),
+                outcome=result.outcome,
+                kind=result.kind,
+                label=result.contrast.numerator if result.contrast else name_of(result),
+                model=result.model or "",
+                scale="log" if result.kind in RATIOS else "linear",
+                null=1.0 if result.kind in RATIOS else 0.0 if result.contrast else None,
+                estimate=printed_or_none(result.estimate),
+                low=printed_or_none(result.ci[0]) if result.ci else None,
+                high=printed_or_none(result.ci[1]) if result.ci else None,
+                ci_level=float(result.ci_level),
+                p=printed_or_none(result.p),
+                numerator=result.contrast.numerator if result.contrast else "",
+                denominator=result.contrast.denominator if result.contrast else "",
+            )
+            for result in self.study.content.results
+            if result.estimate is not None and (result.contrast or result.kind in RATIOS)
+        )
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every result with exactly two arms that are proportions."""
+        found = []
+        for result in self.study.content.results:
+            if result.kind in PROPORTIONS and len(result.arms) == 2:
+                one, two = (self.proportion(result, a, v) for a, v in result.arms.items())
+                found.append(
+                    Comparison(
+                        self.result_place(result),
+                        result.outcome,
+                        one,
+                        two,
+                        printed_or_none(result.p),
+                    )
+                )
+        return tuple(found)
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, ...]:
+        """Every mean, median or range of an arm."""
+        found = []
+        for result in self.study.content.results:
+            for arm, value in result.arms.items():
+                pairs = {
+                    key: (parse_printed(pair[0]), parse_printed(pair[1]))
+                    for key in ("iqr", "range", "spread")
+                    if (pair := getattr(value, key)) and "NR" not in pair
+                }
+                if value.mean is None and value.median is None and not pairs:
+                    continue
+                ci = value.ci or (None, None)
+                found.append(
+                    Summary(
+                        place=self.result_place(result, arm),
+                        outcome=result.outcome,
+                        kind=result.kind,
+                        arm=arm,
+                        unit=result.unit or "",
+                        n=value.n if value.n is not None else self.study.arm(arm).n,
+                        mean=printed_or_none(value.mean),
+                        sd=printed_or_none(value.sd),
+                        se=printed_or_none(value.se),
+                        low=printed_or_none(ci[0]),
+                        high=printed_or_none(ci[1]),
+                        ci_level=float(result.ci_level),
+                        median=printed_or_none(value.median),
+                        **pairs,
+                    )
+                )
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class TableMaterial:
+    """Rows of one table that one analysis (or a command) maps to the field's names.
+
+    Attributes
+    ----------
+    file : the table.
+    measure : effect measure of the analysis; empty if none is known.
+    rows : ``(line, row number from 1, study, cells by field as text)``.
+    """
+
+    file: str
+    measure: str
+    rows: tuple[tuple[int, int, str, Mapping[str, str]], ...]
+
+    def place(self, line: int, number: int, study: str, *fields: str) -> Place:
+        """A row, or some fields of it."""
+        row = f"row {number}"
+        text = row + (f": {', '.join(fields)}" if fields else "")
+        return Place(self.file, line, study, "", text, (row,))
+
+    def numbers(self, cells: Mapping[str, str]) -> dict[str, Printed]:
+        """Cells that hold a number."""
+        found = {}
+        for name, text in cells.items():
+            try:
+                found[name] = parse_printed(text)
+            except ValueError:
+                continue  # a label, or empty
+        return found
+
+    @cached_property
+    def proportions(self) -> tuple[Proportion, ...]:
+        """Counts of one group (xi ni) or two (ai n1i, ci n2i), with `percent` if mapped."""
+        return tuple(self._proportions())
+
+    def _proportions(self) -> Iterator[Proportion]:
+        for line, number, study, cells in self.rows:
+            found = self.numbers(cells)
+            for events, n, arm in (("xi", "ni", ""), ("ai", "n1i", "1"), ("ci", "n2i", "2")):
+                if events in found and n in found:
+                    yield Proportion(
+                        place=self.place(line, number, study, events, n),
+                        outcome="",
+                        kind="count",
+                        category="",
+                        subgroup="",
+                        when="",
+                        arm=arm,
+                        unit="patients",
+                        events=_whole(found[events]),
+                        n=_whole(found[n]),
+                        own_n=True,
+                        derived="",
+                        percent=found.get(f"percent{arm}i" if arm else "percenti"),
+                    )
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """Effects: `yi` with `vi` or `sei`; `estimate` with its interval and p-value."""
+        return tuple(self._effects())
+
+    def _effects(self) -> Iterator[Effect]:
+        for line, number, study, cells in self.rows:
+            found = self.numbers(cells)
+            on_display = "estimate" in found
+            estimate = found.get("estimate") or found.get("yi")
+            if estimate is None:
+                continue
+            ratio = on_display and self.measure in LOG_MEASURES
+            yield Effect(
+                place=self.place(line, number, study),
+                outcome="",
+                kind="effect",
+                label=study,
+                model="",
+                scale="log" if ratio else "linear",
+                null=1.0 if ratio else 0.0,
+                estimate=estimate,
+                low=found.get("ci_low"),
+                high=found.get("ci_high"),
+                ci_level=found["ci_level"].value if "ci_level" in found else 0.95,
+                p=found.get("pval"),
+                sei=found.get("sei"),
+            )
+
+
+def _whole(printed: Printed) -> int | None:
+    return int(printed.value) if math.floor(printed.value) == printed.value else None
+
+
+@dataclass(frozen=True)
+class AnalysisMaterial:
+    """What one analysis takes.
+
+    Attributes
+    ----------
+    rows : selected rows, those that are not pooled too.
+    studies : study files by id.
+    settings : title, outcome, measure and `higher_is` of the analysis.
+    """
+
+    name: str
+    file: str
+    rows: tuple[RawRow, ...]
+    studies: Mapping[str, Study]
+    settings: Mapping[str, str]
+    table: str = ""
+
+    def place(self, text: str = "", study: str = "") -> Place:
+        """The analysis in the configuration."""
+        return Place(
+            self.file, None, study, "", f"analyses.{self.name}" + (f".{text}" if text else "")
+        )
+
+
+@dataclass(frozen=True)
+class Review:
+    """Everything: study files, tables, analyses."""
+
+    evidence: Evidence | None
+    studies: tuple[StudyMaterial, ...]
+    tables: tuple[TableMaterial, ...] = ()
+    analyses: tuple[AnalysisMaterial, ...] = ()

@@ -1,0 +1,5 @@
+"""Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
+
+from evisynth.audit.records import Rule
+
+RULES: tuple[Rule, ...] = ()

@@ -1,0 +1,5 @@
+"""Rules about reports, studies and analyses: sources, duplicates, overlaps, words."""
+
+from evisynth.audit.records import Rule
+
+RULES: tuple[Rule, ...] = ()

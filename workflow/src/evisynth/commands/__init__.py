@@ -1,0 +1,1 @@
+"""The commands of ``evisynth``, one module each: `add` its arguments, `run` it."""
