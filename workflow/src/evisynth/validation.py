@@ -274,6 +274,7 @@ PATTERNS = {
     ),
     r"^\d{1,9}$": "at most 9 digits",
     r"^[0-9a-f]{64}$": "64 digits 0-9 a-f, as sha256sum prints them",
+    r"^\d{4}-\d{2}-\d{2}$": "a date as 2026-11-21",
 }
 """Patterns of the models in words."""
 
