@@ -56,7 +56,7 @@ def read_covidence(
                         "header",
                         f"the columns {choices(header, 40)}",
                         "columns named `outcome | group | events`, total, mean or SD",
-                        "say which columns have the numbers: --columns, or a mapping with --map",
+                        "say which columns have the numbers: --columns or --map",
                     )
                 ]
             )

@@ -69,9 +69,7 @@ def read_escalc(grid: Grid, measure: str | None, columns: Mapping[str, str]) -> 
                     "taken as they are: the numbers that they are computed from are not there",
                 )
             )
-        outcomes.append(
-            Outcome(outcome.id, outcome.title, used, outcome.items, (), settings)
-        )
+        outcomes.append(Outcome(outcome.id, outcome.title, used, outcome.items, (), settings))
     return Imported(found.source, "escalc", tuple(outcomes), (*found.remarks, *remarks))
 
 

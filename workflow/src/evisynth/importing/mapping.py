@@ -84,7 +84,9 @@ class MappingFile(Strict):
     header: Annotated[list[Row], Field(min_length=1, max_length=5)] | Row = Field(
         1, description="Row of column names; several are joined by ` / `, the upper one first."
     )
-    first: Row | None = Field(None, description="First row of data; by default below the names.")
+    first: Row | None = Field(
+        None, description="First row of data; by default that below the names."
+    )
     last: Row | None = Field(None, description="Last row of data; by default the last.")
     delimiter: Literal[",", ";", "\t", "|", "tab"] | None = Field(
         None, description="Of a CSV file; by default what its first line has most."
@@ -365,9 +367,7 @@ def _check(
 class _Reader:
     """Takes rows, and notes what it does not take."""
 
-    def __init__(
-        self, named: _Named, mapping: MappingFile, columns: Mapping[str, str]
-    ) -> None:
+    def __init__(self, named: _Named, mapping: MappingFile, columns: Mapping[str, str]) -> None:
         self.named, self.mapping, self.columns = named, mapping, columns
         self.remarks: list[Remark] = []
         self.used: set[int] = set()
@@ -399,7 +399,9 @@ class _Reader:
             for line in kept
         ]
 
-    def _remark(self, level: str, line: Line, column: str, reason: str, found: str = "") -> None:
+    def _remark(
+        self, level: str, line: Line, column: str, reason: str, found: str = ""
+    ) -> None:
         i = self.named.index(column)
         place = self.named.grid.cell(line.number, i or 0)
         self.remarks.append(

@@ -52,9 +52,7 @@ def model(method: str, measure: str, *, random: bool) -> dict[str, Any]:
     return {"family": family, "method": "DL", "test": "z", "floor": False}
 
 
-def settings(
-    method: str, measure: str, *, random: bool, level: str = "95"
-) -> dict[str, Any]:
+def settings(method: str, measure: str, *, random: bool, level: str = "95") -> dict[str, Any]:
     """Keys of an analysis that does what Review Manager does."""
     found: dict[str, Any] = {"preset": "revman5"}
     found["model"] = model(method, measure, random=random)
@@ -75,8 +73,11 @@ def printed(values: Mapping[str, str]) -> str:
     words = [f"RevMan prints {estimate}"]
     if values.get("ci_low") and values.get("ci_high"):
         words.append(f"[{values['ci_low']}, {values['ci_high']}]")
-    rest = [f"{name} {values[name]}" for name in ("tau2", "chi2", "df", "I2", "Z", "p")
-            if values.get(name)]
+    rest = [
+        f"{name} {values[name]}"
+        for name in ("tau2", "chi2", "df", "I2", "Z", "p")
+        if values.get(name)
+    ]
     return " ".join(words) + (f", {', '.join(rest)}" if rest else "")
 
 

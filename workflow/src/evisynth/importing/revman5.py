@@ -2,8 +2,8 @@
 
 The format, from public files of the Cochrane Library and from readers of it: XML with the root
 `COCHRANE_REVIEW`. `ANALYSES_AND_DATA` holds `COMPARISON`s; each holds outcomes of the kinds
-`DICH` (counts), `CONT` (means), `IV` (estimate and standard error), `IPD` (O - E and its variance)
-and `OTHER` (text), as `KIND_OUTCOME` with `KIND_SUBGROUP` and `KIND_DATA`.
+`DICH` (counts), `CONT` (means), `IV` (estimate and standard error), `IPD` (O - E and its
+variance) and `OTHER` (text), as `KIND_OUTCOME` with `KIND_SUBGROUP` and `KIND_DATA`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -153,7 +153,7 @@ def _text(element: Element | None) -> str:
 def _read_studies(root: Element, reader: _Reader) -> None:
     for study in root.iterfind(".//STUDY"):
         if study.get("ID"):
-            label = " ".join((study.get("NAME") or study.get("ID", "")).split())
+            label = " ".join(str(study.get("NAME") or study.get("ID")).split())
             reader.studies[study.get("ID", "")] = (label, study.get("YEAR", "").strip())
     for tag, reason in LISTS.items():
         for study in root.iterfind(f".//{tag}/STUDY"):
@@ -204,7 +204,8 @@ def _read_outcome(
         return
     items = []
     for subgroup, group_id, data in rows:
-        item = _item(kind, data, subgroup, group_id or place, measure, swap, reader)
+        ratio = "transformation" in options
+        item = _item(kind, data, subgroup, group_id or place, reader, swap=swap, ratio=ratio)
         items += [item] if item else []
     if not items:
         return
@@ -217,7 +218,8 @@ def _read_outcome(
             "events1 and events2 what was entered",
         )
     keys = settings(method, measure, random=random, level=outcome.get("CI_TOTAL", "95"))
-    keys |= {"measure_options": options} if options else {}
+    if options and measure == "GEN":
+        keys["measure_options"] = options
     totals = outcome.get("TOTALS", "YES")
     if totals == "NO":
         keys |= {"pool": False, "why_not": "RevMan shows no total of this outcome"}
@@ -225,10 +227,10 @@ def _read_outcome(
     if said and totals == "YES":
         keys["notes"] = [said]
         reader.remark("note", place, whole, said)
-    for subgroup in outcome.iterfind(f"{kind}_SUBGROUP"):
-        of_group = printed({key: subgroup.get(name, "") for key, name in POOLED.items()})
+    for group in outcome.iterfind(f"{kind}_SUBGROUP"):
+        of_group = printed({key: group.get(name, "") for key, name in POOLED.items()})
         if of_group:
-            reader.remark("note", subgroup.get("ID", place), _text(subgroup.find("NAME")), of_group)
+            reader.remark("note", group.get("ID", place), _text(group.find("NAME")), of_group)
     labels = (_text(outcome.find("GROUP_LABEL_1")), _text(outcome.find("GROUP_LABEL_2")))
     groups = (labels[0] or "Experimental", labels[1] or "Control")
     reader.outcomes.append(
@@ -269,9 +271,9 @@ def _measure(
             effect or "no effect measure",
             f"its intervals do not tell the scale: taken as a {scale} by its name",
         )
-    if is_hazard(effect):
-        return "HR", {}
-    return "GEN", {"transformation": "exp"} if scale == "ratio" else {}
+    # whether ratios are among them is all that the rows still have to know
+    options = {"transformation": "exp"} if scale == "ratio" else {}
+    return ("HR" if is_hazard(effect) else "GEN"), options
 
 
 def _scale(data: list[Element], outcome: Element) -> str:
@@ -301,9 +303,10 @@ def _item(
     data: Element,
     subgroup: str,
     place: str,
-    measure: str,
-    swap: bool,
     reader: _Reader,
+    *,
+    swap: bool,
+    ratio: bool,
 ) -> Item | None:
     study_id = data.get("STUDY_ID", "")
     at = f"{place}, {study_id or 'no study'}"
@@ -316,7 +319,7 @@ def _item(
         name: value for name, value in data.items() if not name.startswith("MODIFIED")
     }
     numbers = (
-        _generic(data, measure)
+        _generic(data, ratio=ratio)
         if kind == "IV"
         else {
             ours: data.get(name, "")
@@ -346,22 +349,29 @@ def _count(text: str) -> str:
     return head if head.isdigit() and not tail.strip("0") else text
 
 
-def _generic(data: Element, measure: str) -> dict[str, str]:
-    """Estimate with its standard error, on the scale on which the standard error is."""
-    if data.get("ESTIMATE"):
-        return {
-            "yi": data.get("ESTIMATE", ""),
-            "sei": data.get("SE", ""),
-            **{
-                ours: data.get(name, "")
-                for name, ours in (("TOTAL_1", "n1i"), ("TOTAL_2", "n2i"))
-                if data.get(name)
-            },
-        }
+def _generic(data: Element, *, ratio: bool) -> dict[str, str]:
+    """Estimate with its standard error, on the scale on which the standard error is.
+
+    `ESTIMATE` is what was entered, mostly a logarithm; it is taken where that agrees with the
+    effect that RevMan shows.
+    """
+    entered, shown = data.get("ESTIMATE", ""), data.get("EFFECT_SIZE", "")
+    if entered and data.get("SE") and _same_effect(entered, shown, ratio=ratio):
+        return {"yi": entered, "sei": data.get("SE", "")}
+    if not ratio:
+        return {"yi": shown, "sei": data.get("SE", "")}
     names = {"estimate": "EFFECT_SIZE", "ci_low": "CI_START", "ci_high": "CI_END"}
-    if measure == "GEN" and not data.get("LOG_EFFECT_SIZE") and data.get("SE"):
-        names |= {"sei": "SE"}
     return {ours: data.get(name, "") for ours, name in names.items()}
+
+
+def _same_effect(entered: str, shown: str, *, ratio: bool) -> bool:
+    try:
+        value, effect = float(entered), float(shown)
+    except ValueError:
+        return not shown  # RevMan had not calculated when the file was saved
+    if ratio and value > 50:
+        return False
+    return isclose(exp(value) if ratio else value, effect, rel_tol=TOLERANCE, abs_tol=1e-9)
 
 
 def _judgements(root: Element, reader: _Reader) -> Iterator[Judgement]:

@@ -115,9 +115,9 @@ def read_package(path: Path, name: str) -> Imported:
         found = _outcome(key, setting, by_analysis.pop(key, []), names, remarks)
         outcomes += [found] if found else []
     for key, orphans in by_analysis.items():
+        reason = f"no settings of analysis {'.'.join(key)}"
         remarks += [
-            Remark("lost", place, record.get("Study", ""), f"no settings of analysis {'.'.join(key)}")
-            for place, record in orphans
+            Remark("lost", place, record.get("Study", ""), reason) for place, record in orphans
         ]
     if not outcomes:
         raise InputError(
@@ -127,7 +127,8 @@ def read_package(path: Path, name: str) -> Imported:
                     ROWS,
                     "no analysis whose numbers could be taken",
                     "counts, means or estimates",
-                    "; ".join(dict.fromkeys(r.reason for r in remarks)) or "look at the package",
+                    "; ".join(dict.fromkeys(r.reason for r in remarks))
+                    or "look at the package",
                 )
             ]
         )

@@ -29,7 +29,9 @@ Numbers = Literal["stored", "shown"]
 
 _REFERENCE = re.compile(r"\$?([A-Z]{1,3})\$?(\d{1,7})", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
-_FORMAT = re.compile(r"[#0?,. ]*?(?P<whole>[#0?][#0?,]*)(?:\.(?P<decimals>[0#?]+))?(?P<rest>.*)")
+_FORMAT = re.compile(
+    r"[#0?,. ]*?(?P<whole>[#0?][#0?,]*)(?:\.(?P<decimals>[0#?]+))?(?P<rest>.*)"
+)
 
 
 class _Scan:
@@ -122,9 +124,7 @@ def read_workbook(
     values = _load(content, name, data_only=True)
     formulas = _load(content, name, data_only=False) if has_formulas else None
     chosen = _choose(values, name, sheet, remarks)
-    return _grid(
-        name, values[chosen], formulas[chosen] if formulas else None, numbers, remarks
-    )
+    return _grid(name, values[chosen], formulas[chosen] if formulas else None, numbers, remarks)
 
 
 def _inspect(archive: zipfile.ZipFile, name: str) -> tuple[bool, list[Remark]]:
@@ -261,7 +261,9 @@ def _grid(
                 if text:
                     table.setdefault(number, {})[column] = text
     shown = "stored" if numbers == "stored" else "shown"
-    remarks += _listed("note", stored, "formulas", "not computed; their stored values are taken")
+    remarks += _listed(
+        "note", stored, "formulas", "not computed; their stored values are taken"
+    )
     remarks += _listed(
         "lost",
         unstored,
