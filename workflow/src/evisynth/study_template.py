@@ -16,9 +16,10 @@ SCHEMA = "workflow/schemas/study.schema.json"
 TWO_ARMS = ("rct", "nonrandomised")
 
 _HEAD = """\
-{schema}# {study}: who this is, in a line. One file per set of patients, whatever the number of reports.
-# Lines that end in `# fill in` are needed; remove other lines that the reports say nothing of.
-# Every key: docs/study-file.md. Numbers as printed, with their zeros: "0.050", "<.001", "30.2%".
+{schema}# {study}: who this is, in a line.
+# One file per set of patients, whatever the number of reports. Lines that end in `# fill in` are
+# needed; remove other lines that the reports say nothing of. Every key: docs/study-file.md.
+# Numbers as printed, with their zeros: "0.050", "<.001", "30.2%".
 study: {study}
 label: {study}          # name to print, e.g. Smith 2020
 design: {design}
@@ -57,8 +58,8 @@ _RESULTS = """\
 # ---- one entry per printed number, with the words that print it
 results:
   - outcome:          # fill in
-    # count, crude_proportion, km_probability, hazard_ratio, risk_ratio, odds_ratio, mean, median,
-    # p_value, range or statement
+    # count, crude_proportion, km_probability, hazard_ratio, risk_ratio, odds_ratio, mean,
+    # median, p_value, range or statement
     kind: count
     when:          # time point and definition
     arms:

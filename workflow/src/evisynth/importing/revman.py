@@ -68,7 +68,8 @@ def settings(method: str, measure: str, *, random: bool, level: str = "95") -> d
 def printed(values: Mapping[str, str]) -> str:
     """What Review Manager prints of a pooled estimate, in a sentence; empty where nothing."""
     estimate = values.get("estimate", "")
-    if not estimate:
+    # before RevMan has calculated, all of them are empty or 0
+    if not estimate or values.get("ci_low") == values.get("ci_high"):
         return ""
     words = [f"RevMan prints {estimate}"]
     if values.get("ci_low") and values.get("ci_high"):
