@@ -169,7 +169,7 @@ def test_review_manager_5_gives_the_known_numbers(target, tmp_path, capsys):
     # metafor 5.0-1: rma(yi, vi, method = "DL") of the log risk ratios
     assert headline(tmp_path / "out").estimate == pytest.approx(-0.7141172, **SAME)
     config = tmp_path / "out/config.yaml"
-    config.write_text(config.read_text().replace("preset: revman5\n", "").replace(
+    config.write_text(config.read_text().replace("    preset: revman5\n", "").replace(
         "method: DL", "method: REML"))
     known(tmp_path / "out")
     if target == "table":

@@ -238,7 +238,7 @@ class _Named:
         """Rows that have more cells than there are names."""
         return [
             Remark(
-                "lost",
+                "left",
                 self.grid.cell(line.number, i),
                 text,
                 "a cell in a column without a name",
