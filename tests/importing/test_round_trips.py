@@ -60,7 +60,10 @@ def test_a_table_of_ours_comes_back_as_it_was(tmp_path, capsys):
 def test_text_like_a_formula_comes_back_as_it_was(tmp_path, capsys):
     texts = ["=1+1", "+a", "-b c", "@x", "'=1+1", "''-q", "'quoted'", 'say "so"', "a,b", "-0.5"]
     source = tmp_path / "x.csv"
-    rows = [["study", "note", "yi", "vi"], *([f"s{i}", t, "0.1", "1"] for i, t in enumerate(texts))]
+    rows = [
+        ["study", "note", "yi", "vi"],
+        *([f"s{i}", t, "0.1", "1"] for i, t in enumerate(texts)),
+    ]
     # the first import takes an apostrophe before a formula for ours: it is written by us
     source.write_text(csv_text([rows[0], *([a, plain_cell(t), *b] for a, t, *b in rows[1:])]))
     columns = ("--columns", "study=study,note=note,yi=yi,vi=vi", "--measure", "GEN")
@@ -86,7 +89,11 @@ def plain(text):
 
 
 def test_semicolons_a_decimal_comma_and_latin_1_are_read_as_said(tmp_path, capsys):
-    rows = [["Etude", "yi", "sei"], ["Frimodt-Møller", "-0,2175", "0,2263"], ["Düring", "1.000,5", "1"]]
+    rows = [
+        ["Etude", "yi", "sei"],
+        ["Frimodt-Møller", "-0,2175", "0,2263"],
+        ["Düring", "1.000,5", "1"],
+    ]
     source = tmp_path / "x.csv"
     source.write_bytes(csv_text(rows, ";").encode("latin-1"))
     mapping = tmp_path / "map.yaml"
@@ -169,8 +176,11 @@ def test_review_manager_5_gives_the_known_numbers(target, tmp_path, capsys):
     # metafor 5.0-1: rma(yi, vi, method = "DL") of the log risk ratios
     assert headline(tmp_path / "out").estimate == pytest.approx(-0.7141172, **SAME)
     config = tmp_path / "out/config.yaml"
-    config.write_text(config.read_text().replace("    preset: revman5\n", "").replace(
-        "method: DL", "method: REML"))
+    config.write_text(
+        config.read_text()
+        .replace("    preset: revman5\n", "")
+        .replace("method: DL", "method: REML")
+    )
     known(tmp_path / "out")
     if target == "table":
         assert numbers(next((tmp_path / "out").glob("cmp*.csv"))) == TOTALS
@@ -263,7 +273,9 @@ def test_a_table_of_escalc_needs_its_measure(tmp_path, capsys):
 def test_a_table_of_escalc_with_its_counts_is_computed_anew(tmp_path, capsys):
     source = tmp_path / "dat.csv"
     rows = [["slab", "ai", "bi", "ci", "di", "yi", "vi"]]
-    rows += [[t["label"], t["tpos"], t["tneg"], t["cpos"], t["cneg"], "9", "9"] for t in trials()]
+    rows += [
+        [t["label"], t["tpos"], t["tneg"], t["cpos"], t["cneg"], "9", "9"] for t in trials()
+    ]
     source.write_text(csv_text(rows))
     import_(capsys, source, tmp_path / "out", "--measure", "RR")
     known(tmp_path / "out")
