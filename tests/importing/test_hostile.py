@@ -2,11 +2,12 @@
 
 import io
 import os
+import random
 import struct
 import zipfile
 
 import pytest
-from support.foreign import bcg_rm5, import_, remarks, rewritten, table, workbook
+from support.foreign import bcg_rm5, import_, remarks, rewritten, run, table, workbook
 
 ROWS = [["study", "yi", "vi"], ["a", 0.1, 0.2], ["b", 0.3, 0.4]]
 WORDS = ("--columns", "study=study,yi=yi,vi=vi", "--measure", "GEN")
@@ -239,3 +240,40 @@ def test_directories_and_devices_are_refused(tmp_path, capsys):
     os.mkfifo(pipe)
     assert "a device or pipe" in refused(capsys, pipe, tmp_path)
     assert "no such file" in refused(capsys, tmp_path / "none.csv", tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", ["xlsx", "rm5", "zip", "csv"])
+def test_a_damaged_file_never_ends_in_a_traceback(kind, seed, tmp_path, capsys):
+    draw = random.Random(f"{kind} {seed}")
+    path = tmp_path / f"x.{kind}"
+    if kind == "xlsx":
+        workbook(path, {"Sheet1": ROWS})
+        part = draw.choice(
+            [SHEET, "xl/workbook.xml", "xl/styles.xml", "xl/_rels/workbook.xml.rels"]
+        )
+        rewritten(path, {part: lambda text: damaged(text.encode(), draw).decode("latin-1")})
+    elif kind == "rm5":
+        path.write_bytes(damaged(bcg_rm5().encode(), draw))
+    elif kind == "zip":
+        archive(path, {"a-data-rows.csv": "x,y\n1,2\n"})
+        path.write_bytes(damaged(path.read_bytes(), draw))
+    else:
+        path.write_bytes(damaged(b'study,yi,vi\n"a",0.1,1\nb;c,0.2,1\n', draw))
+    status, _, said = run(capsys, "import", path, "--out", tmp_path / "out", *WORDS)
+    assert status in (0, 1) or "to do:" in said
+
+
+def damaged(content, draw):
+    """A few bytes changed, removed or doubled."""
+    found = bytearray(content)
+    for _ in range(draw.randint(1, 6)):
+        at = draw.randrange(len(found))
+        what = draw.randrange(3)
+        if what == 0:
+            found[at] = draw.randrange(32, 127)
+        elif what == 1:
+            del found[at : at + draw.randint(1, 20)]
+        else:
+            found[at:at] = found[at : at + draw.randint(1, 20)]
+    return bytes(found)

@@ -142,7 +142,7 @@ def test_no_total_is_no_pooling(tmp_path, capsys):
     assert (analysis["pool"], bool(analysis["why_not"])) == (False, True)
 
 
-CONTINUOUS = """<CONT_OUTCOME ID="CMP-001.02" EFFECT_MEASURE="{measure}" RANDOM="NO" TOTALS="YES">
+CONTINUOUS = """<CONT_OUTCOME ID="CMP-001.02" EFFECT_MEASURE="{measure}" RANDOM="NO">
 <NAME>Weight</NAME><GROUP_LABEL_1>A</GROUP_LABEL_1><GROUP_LABEL_2>B</GROUP_LABEL_2>
 <CONT_DATA STUDY_ID="STD-1" MEAN_1="5.0" SD_1="4.70" TOTAL_1="13" MEAN_2="6.5" SD_2="3.8"
  TOTAL_2="13"/>
@@ -187,7 +187,7 @@ def generic(rows, measure, **attributes):
         for i, row in enumerate(rows, 1)
     )
     return rm5(
-        f'<IV_OUTCOME ID="CMP-001.03" METHOD="IV" RANDOM="NO" TOTALS="YES" CI_STUDY="95" {words}>'
+        f'<IV_OUTCOME ID="CMP-001.03" METHOD="IV" RANDOM="NO" CI_STUDY="95" {words}>'
         f"<NAME>Death</NAME><EFFECT_MEASURE>{measure}</EFFECT_MEASURE>{data}</IV_OUTCOME>"
     )
 
@@ -248,7 +248,8 @@ def test_observed_minus_expected(tmp_path, capsys):
     assert "the effect measure Odd, unknown" in said
 
 
-QUALITY = """<QUALITY_ITEMS><QUALITY_ITEM LEVEL="STUDY"><NAME>Blinding?</NAME><QUALITY_ITEM_DATA>
+QUALITY = """<QUALITY_ITEMS><QUALITY_ITEM LEVEL="STUDY"><NAME>Blinding?</NAME>
+<QUALITY_ITEM_DATA>
 <QUALITY_ITEM_DATA_ENTRY STUDY_ID="STD-1" RESULT="NO"><DESCRIPTION><P>Open.</P></DESCRIPTION>
 </QUALITY_ITEM_DATA_ENTRY></QUALITY_ITEM_DATA></QUALITY_ITEM></QUALITY_ITEMS>"""
 

@@ -18,6 +18,7 @@ from support.foreign import (
 from support.review import ROOT
 
 from evisynth.evidence import read_evidence
+from evisynth.tabular import cell, plain
 
 # published digits of the reference
 SAME = {"abs": 5e-8}
@@ -65,27 +66,15 @@ def test_text_like_a_formula_comes_back_as_it_was(tmp_path, capsys):
         *([f"s{i}", t, "0.1", "1"] for i, t in enumerate(texts)),
     ]
     # the first import takes an apostrophe before a formula for ours: it is written by us
-    source.write_text(csv_text([rows[0], *([a, plain_cell(t), *b] for a, t, *b in rows[1:])]))
+    source.write_text(csv_text([rows[0], *([a, cell(t), *b] for a, t, *b in rows[1:])]))
     columns = ("--columns", "study=study,note=note,yi=yi,vi=vi", "--measure", "GEN")
     import_(capsys, source, tmp_path / "one", *columns)
     import_(capsys, tmp_path / "one/x.csv", tmp_path / "two", *columns)
     for name in ("one", "two"):
         text = (tmp_path / name / "x.csv").read_text(encoding="utf-8")
         assert [plain(row["note"]) for row in table(tmp_path / name / "x.csv")] == texts
-        cells = [cell for line in text.splitlines()[1:] for cell in line.split(",")]
-        assert not [c for c in cells if c[:1] in ("=", "+", "@")]
-
-
-def plain_cell(text):
-    from evisynth.tabular import cell
-
-    return cell(text)
-
-
-def plain(text):
-    from evisynth.tabular import plain as strip
-
-    return strip(text)
+        begins = [c for line in text.splitlines()[1:] for c in line.split(",")]
+        assert not [c for c in begins if c[:1] in ("=", "+", "@")]
 
 
 def test_semicolons_a_decimal_comma_and_latin_1_are_read_as_said(tmp_path, capsys):
@@ -256,8 +245,12 @@ def test_covidences_headers_are_taken_apart_and_the_consensus_is_taken(tmp_path,
 
 def test_a_table_of_escalc_needs_its_measure(tmp_path, capsys):
     source = tmp_path / "dat.csv"
-    rows = [["", "author", "year", "yi", "vi"], ["1", "Aronson", "1948", "-0.8893", "0.3256"],
-            ["2", "Aronson", "1948", "-1.5854", "0.1946"], ["3", "Hart", "1977", "NA", "NA"]]  # fmt: skip
+    rows = [
+        ["", "author", "year", "yi", "vi"],
+        ["1", "Aronson", "1948", "-0.8893", "0.3256"],
+        ["2", "Aronson", "1948", "-1.5854", "0.1946"],
+        ["3", "Hart", "1977", "NA", "NA"],
+    ]
     source.write_text(csv_text(rows))
     said = import_(capsys, source, tmp_path / "out", status=2)
     assert "--measure" in said

@@ -6,12 +6,12 @@ import zipfile
 from pathlib import Path
 
 import openpyxl
-from support.review import ROOT
 
 from evisynth import cli
 from evisynth.measures import compute_effects
 from evisynth.project import load_project
 from evisynth.steps.pool import fit_analysis
+from support.review import ROOT
 
 # metafor 5.0-1: rma(measure = "RR", ai = tpos, bi = tneg, ci = cpos, di = cneg, data = dat.bcg)
 LOG_RISK_RATIO = -0.7145323
