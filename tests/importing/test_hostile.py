@@ -249,9 +249,8 @@ def test_a_damaged_file_never_ends_in_a_traceback(kind, seed, tmp_path, capsys):
     path = tmp_path / f"x.{kind}"
     if kind == "xlsx":
         workbook(path, {"Sheet1": ROWS})
-        part = draw.choice(
-            [SHEET, "xl/workbook.xml", "xl/styles.xml", "xl/_rels/workbook.xml.rels"]
-        )
+        parts = [SHEET, "xl/workbook.xml", "xl/styles.xml", "xl/_rels/workbook.xml.rels"]
+        part = draw.choice(parts)
         rewritten(path, {part: lambda text: damaged(text.encode(), draw).decode("latin-1")})
     elif kind == "rm5":
         path.write_bytes(damaged(bcg_rm5().encode(), draw))
@@ -262,6 +261,11 @@ def test_a_damaged_file_never_ends_in_a_traceback(kind, seed, tmp_path, capsys):
         path.write_bytes(damaged(b'study,yi,vi\n"a",0.1,1\nb;c,0.2,1\n', draw))
     status, _, said = run(capsys, "import", path, "--out", tmp_path / "out", *WORDS)
     assert status in (0, 1) or "to do:" in said
+
+
+def test_a_workbook_that_its_list_of_types_does_not_name_is_refused(book, tmp_path, capsys):
+    rewritten(book, {"[Content_Types].xml": lambda text: text.replace("sheet.main", "x")})
+    assert "cannot be read" in refused(capsys, book, tmp_path)
 
 
 def damaged(content, draw):

@@ -17,8 +17,8 @@ TWO_ARMS = ("rct", "nonrandomised")
 
 _HEAD = """\
 {schema}# {study}: who this is, in a line.
-# One file per set of patients, whatever the number of reports. Lines that end in `# fill in` are
-# needed; remove other lines that the reports say nothing of. Every key: docs/study-file.md.
+# One file per set of patients, whatever the number of reports. Lines that end in `# fill in`
+# are needed; remove other lines that the reports say nothing of. Every key: docs/study-file.md.
 # Numbers as printed, with their zeros: "0.050", "<.001", "30.2%".
 study: {study}
 label: {study}          # name to print, e.g. Smith 2020

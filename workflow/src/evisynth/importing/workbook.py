@@ -187,6 +187,7 @@ def _load(content: bytes, name: str, *, data_only: bool) -> Any:
             IndexError,
             AttributeError,
             OverflowError,
+            OSError,
         ) as error:
             raise refused(
                 name,
