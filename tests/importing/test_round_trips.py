@@ -1,5 +1,6 @@
 """The trials of BCG through every format give the numbers that they are known to give."""
 
+import math
 import zipfile
 
 import pytest
@@ -315,3 +316,31 @@ def test_nothing_is_written_over(tmp_path, capsys):
     assert (out / "bcg.csv").read_text() == "mine"
     import_(capsys, source, out, *words, "--force")
     assert (out / "bcg.csv").read_text() != "mine"
+
+
+@pytest.mark.parametrize("target", ["table", "studies"])
+def test_hazard_ratios_as_printed(target, tmp_path, capsys):
+    source = tmp_path / "x.csv"
+    source.write_text(
+        "study,HR,low,high,n1,n2,P\nA,0.72,0.55,0.94,100,98,.016\nB,1.10,0.80,1.51,50,52,0.56\n"
+    )
+    columns = "study=study,estimate=HR,ci_low=low,ci_high=high,n1i=n1,n2i=n2,p=P"
+    words = ("--columns", columns, "--measure", "HR", "--groups", "New,Old", "--to", target)
+    import_(capsys, source, tmp_path / "out", *words, "--design", "rct")
+    # by hand: logarithms, standard errors from the width of the intervals
+    y = [math.log(0.72), math.log(1.10)]
+    v = [(math.log(h / b) / 2 / 1.959963984540054) ** 2 for b, h in ((0.55, 0.94), (0.8, 1.51))]
+    config = tmp_path / "out/config.yaml"
+    assert headline(tmp_path / "out").k == 2
+    text = config.read_text() + "defaults: {model: {effects: common, test: z}}\n"
+    config.write_text(text)
+    expected = sum(a / b for a, b in zip(y, v, strict=True)) / sum(1 / b for b in v)
+    assert headline(tmp_path / "out").estimate == pytest.approx(expected, rel=1e-9)
+
+
+def test_logarithms_have_no_place_in_study_files(tmp_path, capsys):
+    source = tmp_path / "x.csv"
+    source.write_text("study,yi,sei\nA,0.1,0.2\nB,0.3,0.2\n")
+    words = ("--columns", "study=study,yi=yi,sei=sei", "--measure", "GEN", "--to", "studies")
+    said = import_(capsys, source, tmp_path / "out", *words, "--design", "rct", status=2)
+    assert "use --to table" in said

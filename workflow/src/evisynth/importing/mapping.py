@@ -173,6 +173,7 @@ class _Named:
         lines = [by_number[row].cells for row in rows if row in by_number]
         width = max((len(cells) for cells in lines), default=0)
         self.header: list[str] = []
+        self._places: dict[str, int | None] = {}
         for i in range(width):
             parts = [cells[i].strip() for cells in lines if i < len(cells)]
             self.header.append(" / ".join(dict.fromkeys(filter(None, parts))))
@@ -201,9 +202,13 @@ class _Named:
 
     def index(self, column: str) -> int | None:
         """Position of a column, from 0; None if there is none, or several."""
-        wanted = " ".join(column.split())
-        found = [i for i, name in enumerate(self.header) if " ".join(name.split()) == wanted]
-        return found[0] if len(found) == 1 else None
+        if column not in self._places:
+            wanted = " ".join(column.split())
+            found = [
+                i for i, name in enumerate(self.header) if " ".join(name.split()) == wanted
+            ]
+            self._places[column] = found[0] if len(found) == 1 else None
+        return self._places[column]
 
     def check(self, column: str, place: str) -> list[Problem]:
         """What is wrong with the name of a column, if anything."""
