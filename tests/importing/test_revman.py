@@ -19,6 +19,8 @@ from support.foreign import (
     trials,
 )
 
+from evisynth.project import load_project
+
 COUNTS = [tuple(map(int, totals(trial))) for trial in trials()]
 
 
@@ -300,6 +302,9 @@ def test_text_of_a_review_is_data_and_nothing_else(tmp_path, capsys):
     tables = imported(text, tmp_path, capsys, "--force")
     first = table(next(tables.glob("cmp*.csv")))[0]
     assert first["study"] == f"'{evil}"
+    # and as it was where an analysis reads it
+    rows = next(iter(load_project(tables / "config.yaml").rows.values()))
+    assert rows[0].study == evil
 
 
 def test_a_file_of_data_rows_needs_its_settings(tmp_path, capsys):
