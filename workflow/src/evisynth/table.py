@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evisynth.errors import Problem, echo
 from evisynth.printed import number, spelling
+from evisynth.tabular import plain
 from evisynth.validation import choices, nearest
 from evisynth.yamltext import read_text
 
@@ -46,6 +47,8 @@ class Table:
 def read_table(path: Path, name: str) -> Table:
     """Read a UTF-8 CSV file whose first row names the columns.
 
+    The apostrophe that our own tables put before text like a formula is taken away again.
+
     Raises
     ------
     InputError
@@ -58,7 +61,7 @@ def read_table(path: Path, name: str) -> Table:
     count, is_clear = 0, True
     try:
         for texts in reader:
-            cells = [text.strip() for text in texts]
+            cells = [plain(text.strip()) for text in texts]
             if not any(cells):
                 continue
             if not header:
