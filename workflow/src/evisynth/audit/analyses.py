@@ -21,7 +21,8 @@ def _row_place(analysis: AnalysisMaterial, row: RawRow) -> Place:
     name = entry.removeprefix("results.")
     study = analysis.studies.get(row.study)
     if study is not None and entry.startswith("results."):
-        return StudyMaterial(study).place(entry, row.report, (name,))
+        result = study.result(name)
+        return StudyMaterial(study).place(entry, result.report if result else "", (name,))
     return Place(file, None, row.study, "", entry, (entry,))
 
 

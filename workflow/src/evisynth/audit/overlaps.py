@@ -287,7 +287,8 @@ def _reuse(analysis: AnalysisMaterial, study: StudyMaterial, one: RawRow, two: R
     arms = [[arm.partition("/")[2] for arm in row.arms] for row in (one, two)]
     parts = [{part: arm for arm in group for part in study.study.parts(arm)} for group in arms]
     shared = sorted(parts[0].keys() & parts[1].keys())
-    place = study.place(f"results.{names[1]}", two.report, (names[1],))
+    result = study.study.result(names[1])
+    place = study.place(f"results.{names[1]}", result.report if result else "", (names[1],))
     printed = f"{analysis.name}: {' + '.join(arms[0])}; {' + '.join(arms[1])}"
     if not shared:
         return Check(place, "consistent", printed, "no arm in common", "every arm once")

@@ -8,27 +8,23 @@ from evisynth.audit.texts import folded, numbers_in
 from evisynth.printed import Printed
 from evisynth.studyfile import ArmValue, Result
 
-# Printed in tables of shared rows or heads: too short to be looked for word by word.
 _PAIRS = ("ci", "iqr", "range", "spread")
 _SINGLE = ("se", "mean", "sd", "median")
 
 
-def _wanted(study: StudyMaterial, result: Result) -> Iterator[tuple[str, str, float]]:
-    """Name, text and value of every number that the quote must hold."""
+def _of_result(result: Result) -> Iterator[tuple[str, str, float]]:
+    """Name, text and value of every number of a result itself that its quote must hold."""
     for name, text in (("estimate", result.estimate), ("p", result.p)):
-        printed = printed_or_none(text)
-        if printed and not result.derived:
-            yield name, printed.text, abs(printed.value)
+        if not result.derived:
+            yield from _one(name, printed_or_none(text))
     for text in result.ci or ():
         yield from _one("ci", printed_or_none(text))
-    for arm, value in result.arms.items():
-        for name, text, number in _of_arm(study, result, arm, value):
-            yield f"{arm}: {name}", text, number
 
 
 def _of_arm(
     study: StudyMaterial, result: Result, arm: str, value: ArmValue
 ) -> Iterator[tuple[str, str, float]]:
+    """Those of one of its arms."""
     derived = value.derived or result.derived
     if value.events is not None and not derived:
         yield "events", str(value.events), float(value.events)
@@ -62,32 +58,39 @@ def _fraction(result: Result, value: ArmValue) -> Iterator[tuple[str, str, float
 def quote(study: StudyMaterial) -> Iterator[Check]:
     """Numbers in quotes, and quotes in the stored texts."""
     for result in study.study.content.results:
-        yield _numbers(study, result)
+        yield from _numbers(study, result)
     yield from _verbatim(study)
 
 
-def _numbers(study: StudyMaterial, result: Result) -> Check:
+def _numbers(study: StudyMaterial, result: Result) -> Iterator[Check]:
     said = numbers_in(result.quote)
-    wanted = list(_wanted(study, result))
-    missing = [f"{name} {text}" for name, text, value in wanted if not _said(value, said)]
-    place = study.result_place(result)
-    if not missing:
-        return Check(
-            place,
+    wanted = [("", list(_of_result(result)))]
+    wanted += [
+        (arm, list(_of_arm(study, result, arm, value))) for arm, value in result.arms.items()
+    ]
+    clean = True
+    for arm, numbers in wanted:
+        missing = [f"{name} {text}" for name, text, value in numbers if not _said(value, said)]
+        if missing:
+            clean = False
+            yield Check(
+                study.result_place(result, arm),
+                "inconsistent",
+                ", ".join(missing),
+                f"the quote has {', '.join(f'{v:g}' for v in sorted(said)) or 'no number'}",
+                "a number of the entry does not stand in its quote",
+                "correct the number or quote the words that hold it; if it was calculated, "
+                "write `derived: {from, method}`",
+            )
+    if clean:
+        printed = [text for _, numbers in wanted for _, text, _ in numbers]
+        yield Check(
+            study.result_place(result),
             "consistent",
-            ", ".join(text for _, text, _ in wanted),
-            "all in the quote" if wanted else "no number to look for",
+            ", ".join(printed),
+            "all in the quote" if printed else "no number to look for",
             "the quote holds the numbers",
         )
-    return Check(
-        place,
-        "inconsistent",
-        ", ".join(missing),
-        f"the quote has {', '.join(f'{value:g}' for value in sorted(said)) or 'no number'}",
-        "a number of the entry does not stand in its quote",
-        "correct the number or quote the words that hold it; if it was calculated, write "
-        "`derived: {from, method}`",
-    )
 
 
 def _said(value: float, said: frozenset[float]) -> bool:

@@ -325,6 +325,9 @@ def correction(study: StudyMaterial) -> Iterator[Check]:
 
 _NUMBER = re.compile(r"\b(fig(?:ure|\.)?|tab(?:le|\.)?)\s*\.?\s*([0-9]+)", re.IGNORECASE)
 _CITED = re.compile(r"\bFig(?:ure|\.)?s?\s*([0-9]+)\s*([A-Z](?:\s*,\s*[A-Z])*)\b")
+_NO_NAMES = frozenset(
+    "with without and all any the group treatment therapy patients episodes".split()
+)
 _PANEL = re.compile(r"(?:\*\*|(?<=[.,;)\s]))([A-H])(?:\*\*|\)|(?=\s[A-Z]))[:.]?\s")
 
 
@@ -402,8 +405,8 @@ def _citations(study: StudyMaterial, report: Report) -> Iterator[Check]:
             for match in _CITED.finditer(result.quote)
             for letter in re.findall("[A-Z]", match[2])
         ]
-        if result.report != report.id or not cited or not result.arms:
-            continue
+        if result.report != report.id or not cited or len(result.arms) < 2:
+            continue  # a legend names the groups that are compared, not the cohort
         words = _names(study, result)
         said = {key for key, text in shown.items() if words & set(text.split())}
         place = study.place(study.result_place(result).text, report.id)
@@ -436,7 +439,7 @@ def _names(study: StudyMaterial, result: Result) -> set[str]:
     """Words by which a legend could name the first group of a result."""
     arm = study.study.arm(next(iter(result.arms)))
     words = set(plain(f"{arm.id} {arm.label or ''}".replace("_", " ")).split())
-    return {word for word in words if len(word) > 2} - {"with", "and", "all", "the"}
+    return {word for word in words if len(word) > 2} - _NO_NAMES
 
 
 # ---- REQUIRED, REPORTING, CROSSOVER, N-REPORTS

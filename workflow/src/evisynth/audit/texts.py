@@ -29,7 +29,7 @@ def folded(text: str) -> str:
 
 def plain(text: str) -> str:
     """Lower case without accents and punctuation, for comparing names and titles."""
-    bare = unicodedata.normalize("NFKD", text.casefold())
+    bare = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
     return " ".join(re.findall(r"[a-z0-9]+", "".join(c for c in bare if c.isascii())))
 
 

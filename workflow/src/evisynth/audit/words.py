@@ -34,11 +34,9 @@ _ALL = re.compile(
 _AVERAGE = re.compile(r"\b(?:average|mean)\b(?! age of the)", re.IGNORECASE)
 
 _SAME_GENE = {
-    "MYCN": re.compile(r"\b(?:NMYC|N-?MYC|MYC-N|n-?myc)\b"),
-    "ALK": re.compile(r"\bCD246\b"),
-    "GD2": re.compile(r"\bdisialoganglioside-2\b", re.IGNORECASE),
+    "MYCN": re.compile(r"\b(?:NMYC|N-MYC|MYC-N|N-myc|n-myc|Nmyc)\b"),
 }
-"""Names that reviews use, and other names of the same thing."""
+"""The name in use of a gene, and other spellings of it."""
 
 
 def _claims(study: StudyMaterial) -> Iterator[tuple[Report, Claim, Result]]:
