@@ -87,9 +87,14 @@ def _pairs(reports: Sequence[Report]) -> Iterator[tuple[int, int, float | None]]
                 # with the first of them: a chain is as good as all pairs
                 found |= dict.fromkeys((j, i) for j in owners[value][:1])
                 owners[value].append(i)
-    titled = [i for i, report in enumerate(reports) if report.title]
-    for a, b, _ in similar_pairs([str(reports[i].title) for i in titled], SAME):
-        found.setdefault((titled[a], titled[b]))
+    # titles with other numbers in them ("at 2 years", "part 3") are other reports
+    titled: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, report in enumerate(reports):
+        if report.title:
+            titled[tuple(re.findall("[0-9]+", report.title))].append(i)
+    for members in titled.values():
+        for a, b, _ in similar_pairs([str(reports[i].title) for i in members], SAME):
+            found.setdefault((members[a], members[b]))
     for first, second in sorted(found):
         one, two = reports[first].title, reports[second].title
         yield first, second, similarity(one, two) if one and two else None
@@ -383,9 +388,9 @@ def _panels_only(words: str) -> str:
 def _panels(words: str) -> dict[str, str]:
     """Text of each lettered panel of a legend."""
     marks = list(_PANEL.finditer(words))
-    ends = [mark.start() for mark in marks[1:]] + [len(words)]
     panels: dict[str, str] = {}
-    for mark, end in zip(marks, ends, strict=True):
+    for i, mark in enumerate(marks):
+        end = marks[i + 1].start() if i + 1 < len(marks) else len(words)
         panels.setdefault(mark[1], words[mark.end() : end])
     return panels
 
@@ -677,10 +682,10 @@ RULES: tuple[Rule, ...] = (
         "REPORT-DUP",
         "error",
         "review",
-        f"Two study files have a report with the same DOI or PubMed id or with titles that are "
-        f"more than {SAME:.0%} similar (Dice's coefficient of trigrams); or two reports of one "
-        f"file are, and neither says `duplicate_of` or `superseded_by`. Similar titles with "
-        f"different identifiers are a warning.",
+        f"Two study files have a report with the same DOI or PubMed id, or with titles that are "
+        f"more than {SAME:.0%} similar (Dice's coefficient of trigrams) and have the same "
+        f"numbers in them; or two reports of one file are, and neither says `duplicate_of` or "
+        f"`superseded_by`. Similar titles with different identifiers are a warning.",
         report_dup,
     ),
     Rule(
