@@ -259,16 +259,17 @@ def test_a_stored_text_of_a_trial_without_the_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "more", "fails"),
+    ("new", "old", "more", "fails"),
     [
-        ('new: {printed: "44%"}, old: {printed: "27%"}', "", True),
-        ('new: {printed: "44%"}, old: {printed: "27%"}', '    p: ".04"\n', False),
-        ('new: {printed: "44%", ci: ["29", "57"]}, old: {printed: "27%", ci: ["9", "50"]}', "", False),
+        ('printed: "44%"', 'printed: "27%"', "", True),
+        ('printed: "44%"', 'printed: "27%"', '    p: ".04"\n', False),
+        ('printed: "44%", ci: ["29", "57"]', 'printed: "27%", ci: ["9", "50"]', "", False),
+        ('printed: "44%", ci: ["29", "57"]', 'printed: "27%"', "", True),
     ],
-)  # fmt: skip
-def test_a_comparison_needs_its_precision(tmp_path, values, more, fails):
+)
+def test_a_comparison_needs_its_precision(tmp_path, new, old, more, fails):
     result = (
-        f"  - outcome: orr\n    kind: km_probability\n    arms: {{{values}}}\n{more}"
+        f"  - outcome: orr\n    kind: km_probability\n    arms: {{new: {{{new}}}, old: {{{old}}}}}\n{more}"
         "    report: r\n    quote: 44 and 27\n"
     )
     found = review(tmp_path, study("one", result, more="randomisation: x\n")).studies[0]

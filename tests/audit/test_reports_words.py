@@ -28,6 +28,10 @@ def counts(new, old):
     return f"    arms: {{new: {{events: {new}}}, old: {{events: {old}}}}}\n"
 
 
+SURVIVAL = """\
+    kind: km_probability
+    arms: {new: {printed: "44%"}, old: {printed: "27%"}}
+"""
 RATIO = """\
     kind: risk_ratio
     contrast: {numerator: new, denominator: old}
@@ -47,10 +51,7 @@ RATIO = """\
         ('    kind: p_value\n    p: "0.053"\n', "printed p 0.053"),
         ('    kind: p_value\n    p: "<.001"\n', None),
         ('    kind: p_value\n    p: "> 0.01"\n', "printed p > 0.01"),
-        (
-            '    kind: km_probability\n    arms: {new: {printed: "44%"}, old: {printed: "27%"}}\n',
-            "44% v 27%: no interval, no p-value",
-        ),
+        (SURVIVAL, "44% v 27%: no interval, no p-value"),
     ],
 )
 def test_a_claim_needs_a_comparison_that_excludes_chance(tmp_path, result, says):

@@ -682,8 +682,8 @@ RULES: tuple[Rule, ...] = (
         "REPORT-DUP",
         "error",
         "review",
-        f"Two study files have a report with the same DOI or PubMed id, or with titles that are "
-        f"more than {SAME:.0%} similar (Dice's coefficient of trigrams) and have the same "
+        f"Two study files have a report with the same DOI or PubMed id, or with titles that "
+        f"are more than {SAME:.0%} similar (Dice's coefficient of trigrams) and have the same "
         f"numbers in them; or two reports of one file are, and neither says `duplicate_of` or "
         f"`superseded_by`. Similar titles with different identifiers are a warning.",
         report_dup,
