@@ -269,7 +269,8 @@ def test_a_stored_text_of_a_trial_without_the_word(tmp_path):
 )
 def test_a_comparison_needs_its_precision(tmp_path, new, old, more, fails):
     result = (
-        f"  - outcome: orr\n    kind: km_probability\n    arms: {{new: {{{new}}}, old: {{{old}}}}}\n{more}"
+        f"  - outcome: orr\n    kind: km_probability\n"
+        f"    arms: {{new: {{{new}}}, old: {{{old}}}}}\n{more}"
         "    report: r\n    quote: 44 and 27\n"
     )
     found = review(tmp_path, study("one", result, more="randomisation: x\n")).studies[0]
