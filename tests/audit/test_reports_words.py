@@ -141,6 +141,12 @@ def test_the_exact_test_is_exact(data):
     assert words._fisher(a, n1, c, n2) == pytest.approx(exact_fisher(a, n1, c, n2), abs=1e-9)
 
 
+@given(st.integers(200, 800), st.integers(200, 800))
+def test_the_test_for_many_events_is_close_to_the_exact_one(a, c):
+    large, exact = words._chi_square(a, 1000, c, 1000), exact_fisher(a, 1000, c, 1000)
+    assert large == pytest.approx(exact, abs=0.05)
+
+
 @given(st.data())
 def test_the_exact_interval_has_its_tails(data):
     n = data.draw(st.integers(1, 80))
