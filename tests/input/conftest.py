@@ -53,7 +53,7 @@ results:
   - outcome: orr
     arms: {N: {events: 8, n: 20, printed: "40%"}, O: {events: 3, n: 18}}
     report: a1
-    quote: 8 of 20 and 3 of 18 responded
+    quote: 8 of 20 (40%) and 3 of 18 responded
   - outcome: death
     kind: hazard_ratio
     contrast: {numerator: exposed, denominator: not  exposed}

@@ -1,6 +1,7 @@
 """Means of study files: printed, or derived from what a report prints instead."""
 
 import math
+import re
 
 import pytest
 
@@ -29,7 +30,7 @@ results:
     kind: {kind}
     arms: {arms}
     report: r
-    quote: it was so
+    quote: {quote}
 """
 
 
@@ -39,7 +40,8 @@ def row(tmp_path):
         (tmp_path / "studies").mkdir()
         (tmp_path / "outcomes.yaml").write_text(OUTCOMES, encoding="utf-8")
         (tmp_path / "config.yaml").write_text(CONFIG + more, encoding="utf-8")
-        text = STUDY.format(kind=kind, arms=arms)
+        quote = " and ".join(re.findall("[0-9.]+", arms))
+        text = STUDY.format(kind=kind, arms=arms, quote=quote)
         (tmp_path / "studies" / "one.yaml").write_text(text, encoding="utf-8")
         (found,) = load_project(tmp_path / "config.yaml").rows["pain"]
         return found

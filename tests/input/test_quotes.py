@@ -79,6 +79,21 @@ def test_every_quote_is_checked(stored, more, place):
     assert failure.place == place
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "captions: [{label: Fig. 1, quote: not there}]",
+        "references: [{title: x, quote: not there}]",
+        "methods: [{about: survival, says: other, quote: not there}]",
+        "claims: [{about: orr, quote: not there}]",
+    ],
+)
+def test_what_is_kept_of_a_report_is_checked_too(stored, entry):
+    stored.change("studies/beta.yaml", "id: b1,", f"id: b1, {entry},")
+    (failure,) = failures(stored)
+    assert failure.place == f"reports[1].{entry.partition(':')[0]}[1].quote"
+
+
 def test_a_changed_text_fails(stored):
     stored.write("texts/beta.txt", TEXT + "!")
     (failure,) = failures(stored)

@@ -1,6 +1,7 @@
 """Which numbers enter an analysis, in which direction, and never twice."""
 
 import math
+import re
 
 import pytest
 
@@ -564,6 +565,8 @@ def result_of_beta(review, measure, kind, value, extra=""):
     """Beta's result as one of another kind, in an analysis with another measure."""
     review.change("config.yaml", MEASURE, f"measure: {measure}")
     review.change("studies/beta.yaml", "{events: 9, n: 30}", value)
+    said = " and ".join(re.findall("[0-9.]+", value))
+    review.change("studies/beta.yaml", "9 of 30 responded", f"{said} in 30 patients")
     review.change(
         "studies/beta.yaml", "- outcome: orr", f"- outcome: orr\n    kind: {kind}{extra}"
     )

@@ -45,12 +45,13 @@ def study(name: str, events: int, n: int, control: tuple[int, int] | None = None
     if control:
         arms += f"  - {{id: old, n: {control[1]}, treatment: old}}\n"
         values += f", old: {{events: {control[0]}, n: {control[1]}}}"
+    quote = f"{events} of {n}" + (f" and {control[0]} of {control[1]}" if control else "")
     return (
         f"study: {name}\nlabel: {name.title()} 2020\n"
         f"design: {'rct' if control else 'single_arm'}\n"
         f"reports: [{{id: {name}-2020, kind: journal_article}}]\narms:\n{arms}"
         f"results:\n  - outcome: orr\n    arms: {{{values}}}\n"
-        f"    report: {name}-2020\n    quote: it was so\n"
+        f"    report: {name}-2020\n    quote: {quote}\n"
     )
 
 

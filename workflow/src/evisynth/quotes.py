@@ -104,6 +104,10 @@ def _check_study(document: Document, content: StudyFile, sources: Path) -> list[
 
 def _quotes(content: StudyFile) -> Iterator[tuple[Keys, str, str]]:
     """Place, report and words of every quote."""
+    for i, report in enumerate(content.reports):
+        for key in ("captions", "references", "methods", "claims"):
+            for j, entry in enumerate(getattr(report, key)):
+                yield ("reports", i, key, j, "quote"), report.id, entry.quote
     for i, result in enumerate(content.results):
         yield ("results", i, "quote"), result.report, result.quote
         for j, also in enumerate(result.also):

@@ -275,7 +275,13 @@ class Result(Strict):
     subgroup: Text | None = Field(None, description="Part of the patients that it is about.")
     unit: Text | None = Field(None, description="Unit of the number: months, years, per cent.")
     arms: dict[Id, ArmValue] = Field({}, description="Numbers per arm, by the arm's id.")
-    contrast: Contrast | None = Field(None, description="Direction of an effect as printed.")
+    contrast: Contrast | None = Field(
+        None,
+        description=(
+            "Direction of an effect as printed; of a p-value without an effect, the numerator "
+            "is the group that is said to have more of the outcome."
+        ),
+    )
     model: Text | None = Field(None, description="Model that gave the effect, adjustment, n.")
     estimate: PrintedText | None = Field(None, description="Effect as printed.")
     ci: Interval | None = Field(None, description="Its confidence interval as printed.")

@@ -73,7 +73,7 @@ class Rule:
         decides; ``warning`` and ``note`` are printed.
     scope : what `check` is called with: ``study`` a `material.StudyMaterial`, ``review`` the
         `material.Review`, ``table`` a `material.TableMaterial`, ``analysis`` a
-        `material.AnalysisMaterial`; ``fit`` rules are called by the step that has the fit.
+        `material.AnalysisMaterial`; ``fit`` a `FitFacts`, by the step that has the fit.
     definition : when it fails, one or two sentences.
     reference : paper, or empty.
     check : yields a `Check` for every place that the rule applies to.
@@ -212,6 +212,34 @@ class Summary:
     iqr: tuple[Printed, Printed] | None = None
     range: tuple[Printed, Printed] | None = None
     spread: tuple[Printed, Printed] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitFacts:
+    """What rules of scope ``fit`` look at: the primary fit of one analysis.
+
+    Attributes
+    ----------
+    file : the configuration.
+    k : number of pooled effects.
+    q, q_df : Cochran's Q and its degrees of freedom; None where the model has none.
+    tau2 : between-study variance; None for a model of one common effect.
+    tau2_at_bound : whether its estimate lies at a bound of what is allowed.
+    hk_width, wald_width : lengths of the intervals of the mean by Knapp and Hartung without a
+        floor and by Wald, on the analysis scale; None where one is not computed.
+    notes : what the fit says of itself (a correlation of 1, ...).
+    """
+
+    analysis: str
+    file: str
+    k: int
+    q: float | None = None
+    q_df: int | None = None
+    tau2: float | None = None
+    tau2_at_bound: bool = False
+    hk_width: float | None = None
+    wald_width: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

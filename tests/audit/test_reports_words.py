@@ -1,0 +1,162 @@
+"""Conclusions against numbers, names of statistics and of genes."""
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.studies import checks, failures, review, study
+
+from evisynth.audit import words
+
+CLAIMS = """\
+  - id: r
+    kind: journal_article
+    claims: [{about: orr, quote: "%s"}]
+  - {id: news, kind: press_release}
+"""
+
+
+def material(tmp_path, claim, result, design="rct"):
+    text = f"  - outcome: orr\n{result}    report: r\n    quote: x\n"
+    reports = CLAIMS % claim
+    return review(tmp_path, study("one", text, reports=reports, design=design)).studies[0]
+
+
+def counts(new, old):
+    return f"    arms: {{new: {{events: {new}}}, old: {{events: {old}}}}}\n"
+
+
+SURVIVAL = """\
+    kind: km_probability
+    arms: {new: {printed: "44%"}, old: {printed: "27%"}}
+"""
+RATIO = """\
+    kind: risk_ratio
+    contrast: {numerator: new, denominator: old}
+    estimate: "1.5"
+    ci: ["%s", "2.8"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (counts(8, 3), "8/20 v 3/18, risk ratio 2.40 (0.75 to 7.69), Fisher's exact p 0.16"),
+        (counts(15, 3), None),
+        (counts(8, 3) + '    p: ".17"\n', "printed p .17"),
+        (RATIO % "0.83", "interval 0.83 to 2.8 holds 1"),
+        (RATIO % "1.1", None),
+        ('    kind: p_value\n    p: "0.053"\n', "printed p 0.053"),
+        ('    kind: p_value\n    p: "<.001"\n', None),
+        ('    kind: p_value\n    p: "> 0.01"\n', "printed p > 0.01"),
+        (SURVIVAL, "44% v 27%: no interval, no p-value"),
+    ],
+)
+def test_a_claim_needs_a_comparison_that_excludes_chance(tmp_path, result, says):
+    found = failures("CLAIM-V-CI", material(tmp_path, "it improved the response", result))
+    assert len(found) == bool(says)
+    assert all(says in check.recomputed for check in found)
+
+
+@pytest.mark.parametrize(
+    "claim", ["we found no significant difference", "20 patients responded", "not improved"]
+)
+def test_words_that_claim_nothing_are_no_finding(tmp_path, claim):
+    assert not checks("CLAIM-V-CI", material(tmp_path, claim, counts(8, 3)))
+
+
+def test_a_single_arm_does_not_compare(tmp_path):
+    result = "    arms: {new: {events: 5, n: 13}}\n"
+    one = material(tmp_path, "it can benefit patients", result, design="single_arm")
+    assert not checks("CLAIM-V-CI", one)
+    (check,) = failures("SINGLE-ARM", one)
+    # Clopper and Pearson's interval of 5 of 13, as R's binom.test gives it
+    assert "13.9% to 68.4%" in check.recomputed
+
+
+def test_a_single_arm_that_only_describes_is_no_finding(tmp_path):
+    result = "    arms: {new: {events: 5, n: 13}}\n"
+    one = material(tmp_path, "five patients responded", result, design="single_arm")
+    assert not checks("SINGLE-ARM", one)
+
+
+@pytest.mark.parametrize(
+    ("old", "verdict"),
+    [
+        ("events: 3", "inconsistent"),
+        ("events: 0", "consistent"),
+        ('printed: "9%"', "undecided"),
+    ],
+)
+def test_all_means_all(tmp_path, old, verdict):
+    result = f"    arms: {{new: {{events: 8}}, old: {{{old}}}}}\n"
+    (check,) = checks("LOGIC", material(tmp_path, "All survivors received new", result))
+    assert check.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("quote", "verdicts"),
+    [
+        ("an average of 11 months", ["inconsistent"]),
+        ("a mean of 11.1 months", ["inconsistent"]),
+        ("a median of 11 months", ["consistent"]),
+        ("an average of 12 months", []),
+    ],
+)
+def test_a_median_is_no_average(tmp_path, quote, verdicts):
+    result = (
+        '    kind: median\n    arms: {new: {median: "11.1"}}\n'
+        f"    also: [{{report: news, quote: {quote}}}]\n"
+    )
+    found = checks("STATISTIC", material(tmp_path, "x", result))
+    assert [check.verdict for check in found] == verdicts
+
+
+@pytest.mark.parametrize(
+    ("category", "found"), [("NMYC amplified", ["NMYC"]), ("MYCN amplified", [])]
+)
+def test_other_names_of_a_gene(tmp_path, category, found):
+    one = material(tmp_path, "x", counts(8, 3) + f"    category: {category}\n")
+    assert [check.printed.split()[0] for check in failures("SYNONYM", one)] == found
+
+
+def exact_fisher(a, n1, c, n2):
+    """Two-sided p in whole numbers."""
+    total = a + c
+    ways = {
+        x: math.comb(n1, x) * math.comb(n2, total - x)
+        for x in range(max(0, total - n2), min(n1, total) + 1)
+    }
+    return float(
+        Fraction(sum(w for w in ways.values() if w <= ways[a]), math.comb(n1 + n2, total))
+    )
+
+
+@given(st.data())
+def test_the_exact_test_is_exact(data):
+    n1, n2 = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
+    a, c = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
+    assert words._fisher(a, n1, c, n2) == pytest.approx(exact_fisher(a, n1, c, n2), abs=1e-9)
+
+
+@settings(max_examples=10)
+@given(st.integers(200, 800), st.integers(200, 800))
+def test_the_test_for_many_events_is_close_to_the_exact_one(a, c):
+    large, exact = words._chi_square(a, 1000, c, 1000), exact_fisher(a, 1000, c, 1000)
+    assert large == pytest.approx(exact, abs=0.05)
+
+
+@given(st.data())
+def test_the_exact_interval_has_its_tails(data):
+    n = data.draw(st.integers(1, 80))
+    k = data.draw(st.integers(0, n))
+    low, high = words.exact_interval(k, n)
+
+    def at_least(j, p):
+        return math.fsum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(j, n + 1))
+
+    assert low <= k / n <= high
+    assert low == 0 if k == 0 else at_least(k, low) == pytest.approx(0.025, abs=1e-8)
+    assert high == 1 if k == n else 1 - at_least(k + 1, high) == pytest.approx(0.025, abs=1e-8)
