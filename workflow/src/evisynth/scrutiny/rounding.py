@@ -205,7 +205,7 @@ def _box(
             {**base, **dict(zip(moving, values, strict=True))}
             for values in itertools.product(*(ranges[name] for name in moving))
         ]
-    found = {}
+    found: dict[tuple[float, float], Numbers] = {}
     for corner in corners:
         inputs, yi, vi = effect(corner)
         # An exact family may take a row without an effect size, of which only counts move.
@@ -391,31 +391,35 @@ def _linearised(
 ) -> list[list[int]]:
     """Corners that the derivatives of the model itself at the printed numbers point to."""
     printed = [box.numbers[0] for box in boxes]
-    gains = []
+
+    def targets(answer: Answer) -> list[float]:
+        return [getattr(answer, target) for target in TARGETS]
+
+    middle = np.array(targets(exact(printed)))
+    slopes = []
     for place, box in enumerate(boxes):
-        values = []
-        for corner in (int(np.argmax(box.yi)), int(np.argmax(box.vi))):
-            answer = exact([*printed[:place], box.numbers[corner], *printed[place + 1 :]])
-            values.append([getattr(answer, target) for target in TARGETS])
-        moves = [
-            [box.yi[c] - box.yi[0], box.vi[c] - box.vi[0]]
-            for c in (int(np.argmax(box.yi)), int(np.argmax(box.vi)))
-        ]
-        gains.append((np.array(values), np.array(moves)))
-    at_printed = exact(printed)
-    middle = np.array([getattr(at_printed, target) for target in TARGETS])
-    found = []
-    for target in range(len(TARGETS)):
-        for sign in (-1.0, 1.0):
-            corner = []
-            for box, (values, moves) in zip(boxes, gains, strict=True):
-                slope, *_ = np.linalg.lstsq(moves, values[:, target] - middle[target])
-                rise = sign * (
-                    slope[0] * (box.yi - box.yi[0]) + slope[1] * (box.vi - box.vi[0])
+        ends = [int(np.argmax(box.yi)), int(np.argmax(box.vi))]
+        moved = [[*printed[:place], box.numbers[end], *printed[place + 1 :]] for end in ends]
+        rises = np.array([targets(exact(numbers)) for numbers in moved]) - middle
+        moves = np.column_stack([box.yi[ends] - box.yi[0], box.vi[ends] - box.vi[0]])
+        # shape (2, targets): per unit of effect, and of variance
+        slopes.append(np.linalg.lstsq(moves, np.nan_to_num(rises))[0])
+    return [
+        [
+            int(
+                np.argmax(
+                    sign
+                    * (
+                        slope[0, target] * (box.yi - box.yi[0])
+                        + slope[1, target] * (box.vi - box.vi[0])
+                    )
                 )
-                corner.append(int(np.argmax(np.nan_to_num(rise))))
-            found.append(corner)
-    return found
+            )
+            for box, slope in zip(boxes, slopes, strict=True)
+        ]
+        for target in range(len(TARGETS))
+        for sign in (-1.0, 1.0)
+    ]
 
 
 def _one_by_one(
