@@ -73,7 +73,8 @@ class Rule:
         decides; ``warning`` and ``note`` are printed.
     scope : what `check` is called with: ``study`` a `material.StudyMaterial`, ``review`` the
         `material.Review`, ``table`` a `material.TableMaterial`, ``analysis`` a
-        `material.AnalysisMaterial`; ``fit`` rules are called by the step that has the fit.
+        `material.AnalysisMaterial`; ``fit`` a `FitFacts`, by the step
+        that has the fit.
     definition : when it fails, one or two sentences.
     reference : paper, or empty.
     check : yields a `Check` for every place that the rule applies to.
@@ -212,6 +213,30 @@ class Summary:
     iqr: tuple[Printed, Printed] | None = None
     range: tuple[Printed, Printed] | None = None
     spread: tuple[Printed, Printed] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitFacts:
+    """What rules of scope ``fit`` look at: the headline of one analysis.
+
+    Attributes
+    ----------
+    file : the configuration, as messages name it.
+    k : rows pooled.
+    q, q_df : Cochran's Q and its degrees of freedom; nan and 0 where there is none.
+    tau2 : of the headline; nan for a common effect.
+    hk_width, wald_width : widths of Knapp and Hartung's interval (not floored) and of Wald's
+        around the headline's estimator, analysis scale; nan where there is none.
+    """
+
+    analysis: str
+    file: str
+    k: int
+    q: float
+    q_df: int
+    tau2: float
+    hk_width: float
+    wald_width: float
 
 
 @dataclass(frozen=True, slots=True)

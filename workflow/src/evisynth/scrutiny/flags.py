@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evisynth.families import rows_for
 from evisynth.records import RawRow
 from evisynth.scrutiny.refit import Answer, Compute, refit
 from evisynth.specification import ModelSpec
@@ -48,7 +49,7 @@ def flagged(
         with `BLOCKED`.
     findings : each with ``verdict``, ``level`` and ``rows``, positions in `rows`.
     """
-    effects = compute(rows)
+    effects = rows_for(compute(rows), spec.family)
     known: dict[tuple[bool, ...], Answer] = {}
 
     def answer(included: Sequence[bool]) -> Answer:
@@ -77,8 +78,8 @@ def flagged(
         ):
             if chosen:
                 changed = [used if i in chosen else one for i, one in enumerate(now)]
-                words = words if len(chosen) == 1 else words.replace("the row", "the rows")
-                found.append(Scenario(words, answer(changed), finding, tuple(sorted(chosen))))
+                said = words if len(chosen) == 1 else words.replace("the row", "the rows")
+                found.append(Scenario(said, answer(changed), finding, tuple(sorted(chosen))))
     for words, chosen, used in (
         ("all flagged rows in", doubtful & (kept_out | pooled), True),
         ("all flagged rows out", doubtful & (kept_out | pooled), False),

@@ -56,7 +56,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One answer about an overlap; `answer` is None where there is none, and `notes` say why."""
+    """One answer about an overlap; without an `answer` the `notes` say why."""
 
     scenario: str
     answer: Answer | None

@@ -46,7 +46,7 @@ class Nested:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """An answer under one assumed correlation, ``icc``; nan for a row that only says why not."""
+    """An answer under one assumed correlation; without an `answer` the `notes` say why."""
 
     scenario: str
     rows: tuple[int, ...]
@@ -129,7 +129,7 @@ def effective(
                 + (f", effective n {float(units) / design:.4g}" if ";" not in one.words else "")
             )
         answer = _refit(effects, vi, spec)
-        other = ()
+        other: tuple[str, ...] = ()
         if spec.family != "IV":
             other = (f"by inverse variance, not by the family {spec.family}",)
         found.append(
