@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evisynth.families import FAMILIES, NotEstimable, rows_for
+from evisynth.families import NotEstimable, chosen_row, rows_for
 from evisynth.measures import measure_of
 from evisynth.pooling import display
-from evisynth.records import EffectSizes, Estimate, Floats, RawRow
+from evisynth.records import EffectSizes, Floats, RawRow
 from evisynth.specification import ModelSpec
 
 NAN = math.nan
@@ -37,18 +37,6 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def asked(effects: EffectSizes, spec: ModelSpec) -> Estimate:
-    """The row of the model of `spec` for at least two rows, on the analysis scale.
-
-    Raises
-    ------
-    NotEstimable, OverflowError, ValueError
-        The model cannot answer these rows.
-    """
-    rows = FAMILIES[spec.family](rows_for(effects, spec.family), spec)
-    return rows.estimates[rows.chosen]
-
-
 def refit(effects: EffectSizes, spec: ModelSpec) -> Answer:
     """The answer of the model of `spec` to `effects`; for one row that row itself.
 
@@ -69,7 +57,7 @@ def refit(effects: EffectSizes, spec: ModelSpec) -> Answer:
             notes=("k = 1: the study itself",),
         )
     try:
-        found = asked(effects, spec)
+        found = chosen_row(effects, spec)
     except (NotEstimable, OverflowError, ValueError) as error:
         return Answer(k, notes=(f"not estimable: {error}",))
     shown = display(found, measure)
