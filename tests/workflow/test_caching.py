@@ -8,7 +8,6 @@ import pytest
 from support.review import (
     EVIDENCE,
     Project,
-    effects_of,
     engines_of,
     everything_of,
     plots_of,
@@ -63,7 +62,8 @@ def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Pr
     project.edit(
         "data/studies/ada.yaml",
         "results:",
-        "overlaps:\n  - {with: cleo, kind: same_patients, at_most: 2, certainty: stated}\nresults:",
+        "overlaps:\n  - {with: cleo, kind: same_patients, at_most: 2, certainty: stated}\n"
+        "results:",
     )
     # a caveat of the fit, which is on the plot and in the summary
     fit = pooled_of("response") | scrutiny_of("response") | plots_of("response")

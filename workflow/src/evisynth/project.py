@@ -736,6 +736,8 @@ def _check_multi_arm(
     analysis: Analysis, asked: Sequence[Asked], wrong: Callable[[str, str, str, str], None]
 ) -> None:
     """The model knows what `multi_arm` makes of comparisons that share an arm."""
+    if analysis.table or INPUTS[analysis.measure].design != "two_groups":
+        return
     if analysis.multi_arm == "split":
         for one in asked:
             if one.model.family in WHOLE_COUNTS:
@@ -752,7 +754,7 @@ def _check_multi_arm(
         wrong(
             "multi_arm",
             f"`covariance` with the family {asked[0].model.family}, which knows none",
-            "`model: {family: MV}`",
+            "`model: {family: MV}` and `dependence: {levels: [effect]}`",
             "choose the family MV, or `multi_arm: split`",
         )
     if analysis.measure not in SHARED_ARM_MEASURES:
