@@ -230,6 +230,7 @@ class Project:
     def _findings(self, name: str) -> list[dict[str, Any]]:
         """Findings about the rows of an analysis, or about the analysis, that did not pass."""
         rows, place = self.rows[name], f"analyses.{name}"
+        pooled = {row.study for row in rows if row.included}
         found = []
         for finding in self.audit.findings:
             check = finding.check
@@ -239,7 +240,10 @@ class Project:
             own = check.place.file == str(self.file) and (
                 check.place.text == place or check.place.text.startswith(f"{place}.")
             )
-            if not about and not own:
+            pair = sorted([check.place.study, check.place.text.removeprefix("overlaps.")])
+            if not check.place.text.startswith("overlaps.") or not pooled.issuperset(pair):
+                pair = []
+            if not about and not own and not pair:
                 continue
             answer = finding.decision
             found.append(
@@ -260,6 +264,7 @@ class Project:
                     "decided_by": answer.who if answer else "",
                     "decided_on": answer.when if answer else "",
                     "rows": about,
+                    "pair": pair,
                     "blocks": finding.blocks,
                 }
             )
@@ -523,6 +528,7 @@ def review(
                     "measure": analysis.measure,
                     "higher_is": outcome.higher_is if outcome else "neither",
                     "pool": "yes" if analysis.pool else "no",
+                    "multi_arm": analysis.multi_arm,
                 },
                 analysis.table or "",
             )

@@ -73,8 +73,7 @@ class Rule:
         decides; ``warning`` and ``note`` are printed.
     scope : what `check` is called with: ``study`` a `material.StudyMaterial`, ``review`` the
         `material.Review`, ``table`` a `material.TableMaterial`, ``analysis`` a
-        `material.AnalysisMaterial`; ``fit`` a `FitFacts`, by the step
-        that has the fit.
+        `material.AnalysisMaterial`; ``fit`` a `FitFacts`, by the step that has the fit.
     definition : when it fails, one or two sentences.
     reference : paper, or empty.
     check : yields a `Check` for every place that the rule applies to.
@@ -217,26 +216,30 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class FitFacts:
-    """What rules of scope ``fit`` look at: the headline of one analysis.
+    """What rules of scope ``fit`` look at: the primary fit of one analysis.
 
     Attributes
     ----------
-    file : the configuration, as messages name it.
-    k : rows pooled.
-    q, q_df : Cochran's Q and its degrees of freedom; nan and 0 where there is none.
-    tau2 : of the headline; nan for a common effect.
-    hk_width, wald_width : widths of Knapp and Hartung's interval (not floored) and of Wald's
-        around the headline's estimator, analysis scale; nan where there is none.
+    file : the configuration.
+    k : number of pooled effects.
+    q, q_df : Cochran's Q and its degrees of freedom; None where the model has none.
+    tau2 : between-study variance; None for a model of one common effect.
+    tau2_at_bound : whether its estimate lies at a bound of what is allowed.
+    hk_width, wald_width : lengths of the intervals of the mean by Knapp and Hartung without a
+        floor and by Wald, on the analysis scale; None where one is not computed.
+    notes : what the fit says of itself (a correlation of 1, ...).
     """
 
     analysis: str
     file: str
     k: int
-    q: float
-    q_df: int
-    tau2: float
-    hk_width: float
-    wald_width: float
+    q: float | None = None
+    q_df: int | None = None
+    tau2: float | None = None
+    tau2_at_bound: bool = False
+    hk_width: float | None = None
+    wald_width: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,23 +176,38 @@ def fit_facts(fit: Fit, settings: Settings) -> FitFacts | None:
     if chosen is None:
         return None
 
-    def width(test: str) -> float:
+    def width(test: str) -> float | None:
         for row in fit.estimates:
             if (row.model, row.method, row.test) == (chosen.model, chosen.method, test):
-                return row.ci_high - row.ci_low
-        return math.nan
+                return _known(row.ci_high - row.ci_low)
+        return None
 
-    spread = fit.heterogeneity[0] if fit.heterogeneity else None
+    q, q_df = (
+        (fit.heterogeneity[0].q, fit.heterogeneity[0].q_df)
+        if fit.heterogeneity
+        else (math.nan, 0)
+    )
     return FitFacts(
         analysis=settings["analysis"],
         file=settings["file"],
         k=chosen.k,
-        q=spread.q if spread else math.nan,
-        q_df=spread.q_df if spread else 0,
-        tau2=chosen.tau2,
+        q=_known(q),
+        q_df=None if math.isnan(q) else q_df,
+        tau2=_known(chosen.tau2),
+        tau2_at_bound=chosen.tau2 == 0,
         hk_width=width("knha"),
         wald_width=width("z"),
+        notes=tuple(
+            f"{part.name}: {note}"
+            for part in fit.components
+            for note in part.notes
+            if "boundary" in note
+        ),
     )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _numbers(answer: Answer | None, now: Answer) -> dict[str, Cell]:
@@ -342,16 +357,17 @@ def _overlap_rows(case: Case) -> list[dict[str, Cell]]:
 
 def _suspected_rows(case: Case) -> list[dict[str, Cell]]:
     """Overlaps that the audit suspects and no file declares."""
+    declared = {tuple(sorted(entry["studies"])) for entry in case.settings["overlaps"]}
     return [
         {
             "question": "suspected overlap",
             "scenario": "see audit.csv",
-            "studies": finding["study"],
+            "studies": ", ".join(finding["pair"]),
             "certainty": "suspected",
             "notes": f"{finding['rule']}: {finding['explanation']}; {finding['action']}",
         }
         for finding in case.settings["findings"]
-        if "OVERLAP" in finding["rule"] and finding["verdict"] == "inconsistent"
+        if finding["pair"] and tuple(finding["pair"]) not in declared
     ]
 
 
