@@ -8,6 +8,7 @@ min_version("9.20")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/scrutiny.smk"
 include: "workflow/rules/plots.smk"
 
 

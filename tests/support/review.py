@@ -164,6 +164,12 @@ def engines_of(*analyses: str) -> set[str]:
     return {f"{a}/engines.csv" for a in analyses}
 
 
+def scrutiny_of(*analyses: str) -> set[str]:
+    return {
+        f"{a}/{name}.csv" for a in analyses for name in ("audit", "audit_cost", "dependence")
+    }
+
+
 def moderators_of(*analyses: str) -> set[str]:
     names = ("subgroups", "subgroup_tests", "regression", "regression_tests", "predictions")
     return {f"{a}/{name}.csv" for a in analyses for name in names}
@@ -178,5 +184,6 @@ def everything_of(*analyses: str) -> set[str]:
         effects_of(*analyses)
         | pooled_of(*analyses)
         | engines_of(*analyses)
+        | scrutiny_of(*analyses)
         | plots_of(*analyses)
     )

@@ -6,7 +6,7 @@ import pytest
 from support.review import ROOT
 
 from evisynth import tables
-from evisynth.steps import engines, evidence, moderators, summary
+from evisynth.steps import engines, evidence, moderators, scrutiny, summary
 
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 KEYS = (ROOT / "docs/study-file.md").read_text(encoding="utf-8")
@@ -25,6 +25,9 @@ COLUMNS = {
     "regression_tests": moderators.REGRESSION_TESTS_COLUMNS,
     "predictions": moderators.PREDICTIONS,
     "engines": engines.COLUMNS,
+    "audit": scrutiny.AUDIT,
+    "audit_cost": scrutiny.AUDIT_COST,
+    "dependence": scrutiny.DEPENDENCE,
 }
 FILES = re.findall(
     r'"(\w+\.(?:csv|json))"', (ROOT / "workflow/rules/common.smk").read_text("utf-8")

@@ -8,11 +8,11 @@ import pytest
 from support.review import (
     EVIDENCE,
     Project,
-    effects_of,
     engines_of,
     everything_of,
     plots_of,
     pooled_of,
+    scrutiny_of,
     study,
 )
 
@@ -51,6 +51,25 @@ def test_a_new_row_rebuilds_the_analysis_of_its_table(project: Project) -> None:
     assert project.build() == everything_of("hazard") | SUMMARY
 
 
+def test_a_number_printed_with_another_digit_is_scrutinised_and_not_pooled_again(
+    project: Project,
+) -> None:
+    project.edit("data/hazard.csv", "a,0.1,0.2", "a,0.10,0.2")
+    assert project.build() == scrutiny_of("hazard")
+
+
+def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Project) -> None:
+    project.edit(
+        "data/studies/ada.yaml",
+        "results:",
+        "overlaps:\n  - {with: cleo, kind: same_patients, at_most: 2, certainty: stated}\n"
+        "results:",
+    )
+    # a caveat of the fit, which is on the plot and in the summary
+    fit = pooled_of("response") | scrutiny_of("response") | plots_of("response")
+    assert project.build() == EVIDENCE | fit | SUMMARY
+
+
 def test_two_swapped_numbers_are_noticed(project: Project) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2\nb,0.4,0.3", "a,0.4,0.2\nb,0.1,0.3")
     assert project.build() == everything_of("hazard") | SUMMARY
@@ -81,7 +100,11 @@ def test_a_plot_option_redraws_and_refits_nothing(project: Project) -> None:
 def test_a_method_repools_and_keeps_the_effect_sizes(project: Project) -> None:
     project.edit("config.yaml", "    measure: HR", "    measure: HR\n    model: {method: PM}")
     assert project.build() == (
-        pooled_of("hazard") | engines_of("hazard") | plots_of("hazard") | SUMMARY
+        pooled_of("hazard")
+        | engines_of("hazard")
+        | scrutiny_of("hazard")
+        | plots_of("hazard")
+        | SUMMARY
     )
 
 
@@ -103,12 +126,10 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         ("steps/summary.py", SUMMARY),
         (
             "heterogeneity.py",
-            pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
+            pooled_of(*ALL) | engines_of(*ALL) | scrutiny_of(*ALL) | plots_of(*ALL) | SUMMARY,
         ),
-        (
-            "measures/effects.py",
-            effects_of(*ALL) | pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
-        ),
+        ("measures/effects.py", everything_of(*ALL) | SUMMARY),
+        ("scrutiny/rounding.py", scrutiny_of(*ALL)),
     ],
 )
 def test_an_edit_of_a_module_rebuilds_what_it_computes(
@@ -125,7 +146,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
         ("contrast/plots/forest.pdf", plots_of("contrast")),
         (
             "hazard/fit.json",
-            pooled_of("hazard") | plots_of("hazard") | SUMMARY,
+            pooled_of("hazard") | scrutiny_of("hazard") | plots_of("hazard") | SUMMARY,
         ),
         ("summary.csv", SUMMARY),
     ],

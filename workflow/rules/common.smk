@@ -57,6 +57,9 @@ TARGETS = [
             "beyond.csv",
             "fit.json",
             "engines.csv",
+            "audit.csv",
+            "audit_cost.csv",
+            "dependence.csv",
             *(f"{table}.csv" for table in MODERATORS if PROJECT.has_moderators(analysis)),
             *(
                 f"plots/{plot}.{suffix}"
@@ -124,6 +127,11 @@ def pooling_settings(wildcards):
 def moderator_settings(wildcards):
     """Subgroups and regressions of an analysis, as plain builtins."""
     return PROJECT.moderator_settings(wildcards.analysis)
+
+
+def scrutiny_settings(wildcards):
+    """Findings, precision of numbers, overlaps and units of an analysis, as plain builtins."""
+    return PROJECT.scrutiny_settings(wildcards.analysis)
 
 
 def engines_settings(wildcards):

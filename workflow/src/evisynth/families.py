@@ -284,6 +284,22 @@ def _columns(effects: EffectSizes, name: str) -> list[Hashable]:
     return [v for v, used in zip(values, effects.included, strict=True) if used]
 
 
+def chosen_row(effects: EffectSizes, spec: ModelSpec) -> Estimate:
+    """The row of the model of `spec` alone, without what else its family would compute.
+
+    Raises
+    ------
+    NotEstimable, OverflowError, ValueError
+        The model cannot answer these rows.
+    """
+    used = rows_for(effects, spec.family)
+    if spec.family == "MV":
+        rows = _one_multilevel(used, spec, spec.dependence.rho, profiles=False)
+    else:
+        rows = FAMILIES[spec.family](used, spec)
+    return rows.estimates[rows.chosen]
+
+
 def _multilevel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     asked = spec.dependence
     correlations = dict.fromkeys([asked.rho, *asked.grid])
@@ -302,7 +318,10 @@ def _multilevel(effects: EffectSizes, spec: ModelSpec) -> Rows:
     return replace(fits[0], estimates=tuple(rows))
 
 
-def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) -> Rows:
+def _one_multilevel(
+    effects: EffectSizes, spec: ModelSpec, rho: float | None, *, profiles: bool = True
+) -> Rows:
+    """The model under one assumed correlation; `profiles`: with intervals of its components."""
     from evisynth.models.multilevel import estimate_row, fit, nested, structured
 
     asked, used = spec.dependence, effects.pooled
@@ -365,7 +384,9 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
             i2=part.i2,
             notes=interval.notes,
         )
-        for part, interval in zip(found.components, _profiles(found), strict=True)
+        for part, interval in zip(
+            found.components, _profiles(found, wanted=profiles), strict=True
+        )
     )
     return Rows(
         estimates=rows,
@@ -384,11 +405,11 @@ def _one_multilevel(effects: EffectSizes, spec: ModelSpec, rho: float | None) ->
     )
 
 
-def _profiles(found: "MultilevelFit") -> "tuple[ComponentInterval, ...]":
-    """Profile likelihood intervals of the components; nan where these are not estimable."""
+def _profiles(found: "MultilevelFit", *, wanted: bool) -> "tuple[ComponentInterval, ...]":
+    """Profile likelihood intervals of the components; nan where not estimable, or `wanted`."""
     from evisynth.models.multilevel import ComponentInterval, profile_intervals
 
-    if all(math.isfinite(part.estimate) for part in found.components):
+    if wanted and all(math.isfinite(part.estimate) for part in found.components):
         return profile_intervals(found)
     return tuple(ComponentInterval(part.name, NAN, NAN) for part in found.components)
 

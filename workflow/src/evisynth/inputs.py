@@ -274,6 +274,7 @@ INPUTS: dict[str, Inputs] = {
     ),
 }
 
+SMALLEST_PART = 1e-3  # of a group that is divided between comparisons
 _COUNT_FIELDS = ("xi", "ni", "ai", "bi", "ci", "di", "n1i", "n2i", "x1i", "x2i", "events")
 _WITHIN = (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i"))
 _CELLS = (("ai", "bi", "n1i"), ("ci", "di", "n2i"))
@@ -283,13 +284,20 @@ _PARTIAL_MEASURES = ("PCOR", "ZPCOR")
 _POSITIVE_MEASURES = {"HR": "above 0, as a ratio is", "MED": "above 0, as a time is"}
 
 
-def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
+def check_numbers(
+    measure: str, numbers: Mapping[str, float], *, whole: bool = True
+) -> list[Wrong]:
     """Impossible numbers among the inputs of `measure`; missing ones (nan) are no mistake.
 
     Counts are whole and not negative, events at most n, n at least 1; times are positive;
     standard deviations are not negative; variances and standard errors are positive; no group
     is empty, and its size is that of its cells; an interval is in order, positive for a ratio,
     and holds its estimate; correlations and probabilities are where these can be.
+
+    Parameters
+    ----------
+    whole : False where an arm is divided between comparisons, so that counts may be fractions
+        and groups smaller than 1.
     """
     given = {
         field: value
@@ -301,19 +309,19 @@ def check_numbers(measure: str, numbers: Mapping[str, float]) -> list[Wrong]:
     for name, value in given.items():
         if math.isinf(value):
             wrong.append((name, f"{value}", "a finite number"))
-        elif expected := _impossible(measure, name, value):
+        elif expected := _impossible(measure, name, value, whole=whole):
             wrong.append((name, said[name], expected))
     wrong += _impossible_counts(measure, given, said)
     wrong += _impossible_interval(measure, given, said)
     return wrong
 
 
-def _impossible(measure: str, name: str, value: float) -> str:
+def _impossible(measure: str, name: str, value: float, *, whole: bool) -> str:
     """What the single number `name` should be; empty if it can be what it is."""
-    whole = name in _COUNT_FIELDS or (name == "mi" and measure in _PARTIAL_MEASURES)
-    if whole and (value < 0 or value != int(value)):
+    count = name in _COUNT_FIELDS or (name == "mi" and measure in _PARTIAL_MEASURES)
+    if count and (value < 0 or (whole and value != int(value))):
         return "a whole number that is not negative"
-    if name in _TOTALS and value < 1:
+    if name in _TOTALS and value < (1 if whole else SMALLEST_PART):
         return "at least 1"
     if name in ("sd1i", "sd2i", "sdi") and value < 0:
         return "a standard deviation, not negative"

@@ -10,13 +10,14 @@ from typing import Any
 from evisynth import presets
 from evisynth.audit.material import AnalysisMaterial, Review, StudyMaterial, TableMaterial
 from evisynth.audit.records import AuditReport, Decision
-from evisynth.audit.run import audit, blocked
+from evisynth.audit.run import audit, blocked, concerns
 from evisynth.config import (
     RESERVED,
     Analysis,
     ArmContrast,
     Config,
     Defaults,
+    Dependence,
     EvidenceFiles,
     Level,
     Model,
@@ -26,13 +27,15 @@ from evisynth.conversions import check_chosen
 from evisynth.errors import InputError, Problem, echo
 from evisynth.evidence import Evidence, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
+from evisynth.menus import SHARED_ARM_MEASURES
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
 from evisynth.rows import RawRow
-from evisynth.selection import NO_STUDY, check_words, digest, select
+from evisynth.selection import NO_STUDY, SHARED_ARM, check_words, digest, select
 from evisynth.source_texts import source_texts
 from evisynth.specification import FIXED
-from evisynth.studyfile import AcceptedFlag
+from evisynth.studyfile import AcceptedFlag, Overlap
 from evisynth.table import read_table
+from evisynth.table_rows import chosen_conversions
 from evisynth.validation import part, validate
 from evisynth.yamltext import Document, read_yaml
 
@@ -139,22 +142,146 @@ class Project:
     def _dependence(self, name: str) -> dict[str, Any]:
         """Which rows of an analysis are not independent, with declared overlaps by number."""
         asked = self.analysis(name).dependence
-        if asked is None:
+        shares = self._shares_arms(name)
+        if asked is None and not shares:
             return {}
+        asked = asked or Dependence()
         settings = asked.model_dump()
+        if shares:
+            settings["shared_arm"] = SHARED_ARM
         shared = self._shared_patients() if settings.pop("overlaps") else []
         named = {"inner": asked.inner or "", "correlation": asked.correlation or ""}
         return {**settings, **named, "shared": shared}
 
+    def _shares_arms(self, name: str) -> bool:
+        """Whether pooled comparisons of an analysis share an arm and their model knows it."""
+        if self.analysis(name).multi_arm != "covariance":
+            return False
+        arms = [row.covariates.get(SHARED_ARM) for row in self.rows[name] if row.included]
+        return len(set(arms)) < len(arms)
+
     def _shared_patients(self) -> list[list[Any]]:
-        """Pairs of studies with the number of patients that they share, at most."""
+        """Pairs of studies with the number of patients that they share, or share at most."""
         studies = self.evidence.studies if self.evidence else ()
-        return [
-            [*sorted((study.id, overlap.with_)), overlap.at_most]
-            for study in studies
-            for overlap in study.content.overlaps
-            if overlap.certainty != "excluded" and overlap.at_most is not None
-        ]
+        found: dict[tuple[str, ...], int] = {}
+        for study in studies:
+            for overlap in study.content.overlaps:
+                size = overlap.at_most if overlap.exactly is None else overlap.exactly
+                if overlap.certainty == "excluded" or size is None:
+                    continue
+                pair = tuple(sorted((study.id, overlap.with_)))
+                # Both files may declare it; the smaller bound holds.
+                found[pair] = min(size, found.get(pair, size))
+        return [[*pair, size] for pair, size in found.items()]
+
+    def scrutiny_settings(self, name: str) -> dict[str, Any]:
+        """What the scrutiny of an analysis depends on besides effect sizes and fit.
+
+        Nothing that concerns other analyses only is in it, and no line numbers: a comment in a
+        study file computes nothing anew.
+        """
+        analysis, defaults = self.analysis(name), self.config.defaults
+        rows = self.rows[name]
+        return {
+            "analysis": name,
+            "file": str(self.file),
+            "effects": self.effects_settings(name),
+            "conversions": dict(chosen_conversions(analysis)),
+            "model": model(analysis, defaults).model_dump(),
+            "dependence": self._dependence(name),
+            "level": level(analysis, defaults),
+            "pool": analysis.pool,
+            "why_not": analysis.why_not or "",
+            "icc": list(analysis.icc),
+            "multi_arm": analysis.multi_arm,
+            "rows": [self._row_settings(row) for row in rows],
+            "findings": self._findings(name),
+            "overlaps": self._overlaps_within(name),
+        }
+
+    def _row_settings(self, row: RawRow) -> dict[str, Any]:
+        """How exactly the numbers of a row are printed, and what its units are."""
+        return {
+            "given": dict(row.given),
+            "spans": {field: list(ends) for field, ends in row.spans.items()},
+            "choices": {field: list(counts) for field, counts in row.choices.items()},
+            "divided": row.divided,
+            "arms": list(row.arms),
+            "units": self._units(row),
+        }
+
+    def _units(self, row: RawRow) -> list[list[Any]]:
+        """Arms of a row: unit, number of units, patients they come from (None: not known)."""
+        studies = self.evidence.studies if self.evidence else ()
+        study = next((study for study in studies if study.id == row.study), None)
+        if study is None or not row.arms:
+            return []
+        result = study.result(row.place.partition("#results.")[2])
+        found = []
+        for name in row.arms:
+            arm = study.arm(name.partition("/")[2])
+            value = result.arms.get(arm.id) if result else None
+            unit = (value.unit if value else None) or arm.unit
+            count = arm.n if value is None or value.n is None else value.n
+            clusters = arm.clusters if unit == arm.unit else None
+            found.append([arm.id, unit, count, arm.n, clusters])
+        return found if any(entry[1] != "patients" for entry in found) else []
+
+    def _findings(self, name: str) -> list[dict[str, Any]]:
+        """Findings about the rows of an analysis, or about the analysis, that did not pass."""
+        rows, place = self.rows[name], f"analyses.{name}"
+        pooled = {row.study for row in rows if row.included}
+        found = []
+        for finding in self.audit.findings:
+            check = finding.check
+            if check.verdict == "consistent":
+                continue
+            about = [i for i, row in enumerate(rows) if concerns(finding, row)]
+            own = check.place.file == str(self.file) and (
+                check.place.text == place or check.place.text.startswith(f"{place}.")
+            )
+            pair = sorted([check.place.study, check.place.text.removeprefix("overlaps.")])
+            if not check.place.text.startswith("overlaps.") or not pooled.issuperset(pair):
+                pair = []
+            if not about and not own and not pair:
+                continue
+            answer = finding.decision
+            found.append(
+                {
+                    "study": check.place.study,
+                    "report": check.place.report,
+                    "place": check.place.text,
+                    "rule": finding.rule,
+                    "level": finding.level,
+                    "printed": check.printed,
+                    "recomputed": check.recomputed,
+                    "verdict": check.verdict,
+                    "explanation": check.explanation,
+                    "action": check.action,
+                    "file": check.place.file,
+                    "decision": answer.decision if answer else "",
+                    "decision_reason": answer.reason if answer else "",
+                    "decided_by": answer.who if answer else "",
+                    "decided_on": answer.when if answer else "",
+                    "rows": about,
+                    "pair": pair,
+                    "blocks": finding.blocks,
+                }
+            )
+        return found
+
+    def _overlaps_within(self, name: str) -> list[dict[str, Any]]:
+        """Declared overlaps between studies that are pooled together, pair by pair."""
+        pooled = {row.study for row in self.rows[name] if row.included}
+        if self.evidence is None or self.analysis(name).table:
+            return []
+        found: dict[tuple[str, str], list[Overlap]] = {}
+        for study in self.evidence.studies:
+            for overlap in study.content.overlaps:
+                if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
+                    one, two = sorted((study.id, overlap.with_))
+                    found.setdefault((one, two), []).append(overlap)
+        return [_declared(pair, overlaps) for pair, overlaps in sorted(found.items())]
 
     def has_moderators(self, name: str) -> bool:
         """Whether an analysis asks for subgroups or regressions."""
@@ -188,7 +315,7 @@ class Project:
         for study in self.evidence.studies:
             for overlap in study.content.overlaps:
                 if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
-                    most = f"at most {overlap.at_most} " if overlap.at_most is not None else ""
+                    most = _how_many(overlap)
                     one, two = sorted((study.id, overlap.with_))
                     counted = most and self._overlaps_enter(name)
                     notes.append(
@@ -227,6 +354,37 @@ class Project:
             name: {"title": analysis.title, "outcome": analysis.outcome or ""}
             for name, analysis in self.config.analyses.items()
         }
+
+
+CERTAINTY = ("stated", "likely", "possible")
+
+
+def _declared(pair: tuple[str, str], overlaps: Sequence[Overlap]) -> dict[str, Any]:
+    """What the files of two studies declare together; the smaller of two bounds holds."""
+    exact = {o.exactly for o in overlaps if o.exactly is not None}
+    bounds = [o.at_most for o in overlaps if o.at_most is not None]
+    sized = [o for o in overlaps if o.exactly is not None or o.at_most is not None]
+    first = min(sized or overlaps, key=lambda o: CERTAINTY.index(o.certainty))
+    notes = []
+    if len(exact) > 1:
+        sizes = ", ".join(str(size) for size in sorted(exact))
+        notes.append(f"the two files disagree on the number: {sizes}")
+    return {
+        "studies": list(pair),
+        "exactly": min(exact) if len(exact) == 1 else None,
+        "at_most": max(exact) if len(exact) > 1 else min(bounds, default=None),
+        "unit": first.unit,
+        "certainty": first.certainty,
+        "quote": next((o.quote for o in overlaps if o.quote), ""),
+        "notes": [*notes, *dict.fromkeys(o.detail for o in overlaps if o.detail)],
+    }
+
+
+def _how_many(overlap: Overlap) -> str:
+    """Number of units that two studies share, for a sentence; empty where nothing is known."""
+    if overlap.exactly is not None:
+        return f"{overlap.exactly} "
+    return f"at most {overlap.at_most} " if overlap.at_most is not None else ""
 
 
 def preset(analysis: Analysis, defaults: Defaults) -> str:
@@ -370,6 +528,7 @@ def review(
                     "measure": analysis.measure,
                     "higher_is": outcome.higher_is if outcome else "neither",
                     "pool": "yes" if analysis.pool else "no",
+                    "multi_arm": analysis.multi_arm,
                 },
                 analysis.table or "",
             )
@@ -508,6 +667,13 @@ def _contradictions(
                     "`contrast` for a measure of two groups, `arms` for one of single arms",
                     "remove it, or choose another measure",
                 )
+    if "multi_arm" in analysis.model_fields_set and (analysis.table or design != "two_groups"):
+        wrong(
+            "multi_arm",
+            "given, where no comparison of arms is made of study files",
+            "no such key",
+            "remove it",
+        )
     for key in unused:
         if getattr(analysis, key):
             what = "with" if analysis.table else "without"
@@ -563,8 +729,55 @@ def _check_model(
     asked = [] if defaults is None else _asked(name, analysis, defaults)
     if asked:
         check_models(analysis, asked, chosen, wrong, at)
+        _check_multi_arm(analysis, asked, wrong)
     check_moderators(analysis, asked[0] if asked else None, wrong)
     return problems
+
+
+# Families whose likelihood is of whole counts.
+WHOLE_COUNTS = frozenset({"GLMM", "BB", "PLR"})
+
+
+def _check_multi_arm(
+    analysis: Analysis, asked: Sequence[Asked], wrong: Callable[[str, str, str, str], None]
+) -> None:
+    """The model knows what `multi_arm` makes of comparisons that share an arm."""
+    if analysis.table or INPUTS[analysis.measure].design != "two_groups":
+        return
+    if analysis.multi_arm == "split":
+        for one in asked:
+            if one.model.family in WHOLE_COUNTS:
+                wrong(
+                    one.entry,
+                    f"the family {one.model.family} with `multi_arm: split`, whose counts are "
+                    "fractions",
+                    "a family that takes them: IV, MH, PETO, MV",
+                    "choose another family, or `multi_arm: covariance`",
+                )
+    if analysis.multi_arm != "covariance":
+        return
+    if asked[0].model.family != "MV":
+        wrong(
+            "multi_arm",
+            f"`covariance` with the family {asked[0].model.family}, which knows none",
+            "`model: {family: MV}` and `dependence: {levels: [effect]}`",
+            "choose the family MV, or `multi_arm: split`",
+        )
+    if analysis.measure not in SHARED_ARM_MEASURES:
+        wrong(
+            "multi_arm",
+            f"`covariance` for the measure {analysis.measure}",
+            f"one of {', '.join(SHARED_ARM_MEASURES)}",
+            "choose `multi_arm: split`",
+        )
+    for key in ("rho", "correlation", "shared_arm", "overlaps"):
+        if analysis.dependence and getattr(analysis.dependence, key):
+            wrong(
+                f"dependence.{key}",
+                "given beside `multi_arm: covariance`",
+                "one source of covariances",
+                "remove one of the two",
+            )
 
 
 def _asked(name: str, analysis: Analysis, defaults: Defaults) -> list[Asked]:

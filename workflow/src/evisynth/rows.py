@@ -20,6 +20,11 @@ class RawRow:
     notes : what was done to it (contrast inverted, ...).
     place : file and line, or file and row.
     printed : the number as its report prints it, for readers of rows that cannot be plotted.
+    given : the numbers before any was derived, by the field's names; empty where none was.
+    spans : lowest and highest value that rounding may have made the printed one, by field of
+        `given`, or of `numbers` where that is empty.
+    choices : the counts that fit a printed percentage, where several do, by field.
+    divided : whether an arm is divided between comparisons, so that counts may be fractions.
     """
 
     study: str
@@ -35,3 +40,7 @@ class RawRow:
     report: str = ""
     quote: str = ""
     printed: str = ""
+    given: Mapping[str, float] = field(default_factory=dict)
+    spans: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    divided: bool = False

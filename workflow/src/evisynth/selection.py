@@ -7,8 +7,8 @@ that is not included, with its reason.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -22,17 +22,27 @@ from evisynth.inputs import INPUTS, check_numbers
 from evisynth.menus import FIELDS
 from evisynth.printed import number, parse_printed
 from evisynth.rows import RawRow
+from evisynth.spans import Span, counts_of, inverted, span
 from evisynth.studyfile import ArmValue, Derived, Result
 from evisynth.table_rows import chosen_conversions, table_rows
 from evisynth.validation import choices, nearest
 
+BOUNDS = ("ci_low", "ci_high")
+NO_SPAN: Span = (math.nan, math.nan)
 NO_STUDY = "no study that fits"
+SHARED_ARM = "shared_arm"
+"""Column of the arm below the line, for `multi_arm: covariance`."""
 ProblemAt = Callable[[str, str, str, str], Problem]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A result of a study that fits the question of an analysis."""
+    """A result of a study that fits the question of an analysis.
+
+    Attributes
+    ----------
+    given, spans, choices, divided : as in `rows.RawRow`.
+    """
 
     study: Study
     result: Result
@@ -40,6 +50,10 @@ class Candidate:
     numbers: dict[str, float]
     unusable: str = ""
     notes: tuple[str, ...] = ()
+    given: Mapping[str, float] = field(default_factory=dict)
+    spans: Mapping[str, Span] = field(default_factory=dict)
+    choices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    divided: bool = False
 
     @property
     def name(self) -> str:
@@ -109,14 +123,23 @@ def check_words(
 
 
 def digest(rows: Iterable[RawRow], settings: object) -> str:
-    """Short hash of the rows and the settings, the same on every machine."""
-    # the order of covariates is that of columns in the results, so it counts too
-    plain = [
-        [asdict(row) | {"covariates": [*row.covariates.items()]} for row in rows],
-        settings,
-    ]
+    """Short hash of the rows and the settings, the same on every machine.
+
+    What only says how exactly numbers are printed does not count: no effect size is made of it.
+    """
+    plain = [[_digested(row) for row in rows], settings]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, default=dict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digested(row: RawRow) -> dict[str, object]:
+    kept = {
+        key: value
+        for key, value in asdict(row).items()
+        if key not in ("given", "spans", "choices")
+    }
+    # the order of covariates is that of columns in the results, so it counts too
+    return kept | {"covariates": [*row.covariates.items()]}
 
 
 def _study_rows(
@@ -262,6 +285,8 @@ def _rows_of_study(
         return []
     not_pooled = study.content.excluded or analysis.exclude.get(study.id)
     usable = [c for c in candidates if not c.unusable]
+    if usable and not not_pooled:
+        usable = _multi_arm(analysis, study, usable, problem, problems)
     if not_pooled or not usable:
         shown = usable or candidates
         return [
@@ -276,8 +301,73 @@ def _rows_of_study(
         ]
     for candidate in usable:
         problems += _impossible(analysis, candidate)
-    problems += _reused_arms(study, usable, problem)
+    comparisons = analysis.multi_arm != "refuse"
+    problems += _reused_arms(study, usable, problem, comparisons=comparisons)
     return [_row(c, analysis, several=len(usable) > 1) for c in usable]
+
+
+def _multi_arm(
+    analysis: Analysis,
+    study: Study,
+    usable: list[Candidate],
+    problem: ProblemAt,
+    problems: list[Problem],
+) -> list[Candidate]:
+    """Comparisons of one study that share an arm, as `multi_arm` wants them.
+
+    ``split``: the shared arm is divided evenly between its comparisons, events and units;
+    Cochrane Handbook, 23.3.4. A mean and a standard deviation stay as they are.
+    ``covariance``: all stay whole; the column `SHARED_ARM` says which share a control.
+    """
+    if INPUTS[analysis.measure].design != "two_groups" or analysis.multi_arm == "refuse":
+        return usable
+    times = [
+        tuple(sum(other.arms[side] == c.arms[side] for other in usable) for side in (0, 1))
+        for c in usable
+    ]
+    if analysis.multi_arm == "split":
+        return [_divided(c, *shared) for c, shared in zip(usable, times, strict=True)]
+    numerators = sorted(
+        {c.arms[0] for c, shared in zip(usable, times, strict=True) if shared[0] > 1}
+    )
+    if numerators:
+        problems.append(
+            problem(
+                "multi_arm",
+                f"`covariance`, and {study.id} shares the arm {', '.join(numerators)} above "
+                "the line",
+                "comparisons that share the arm below the line",
+                "turn the contrast round, or choose `multi_arm: split`",
+            )
+        )
+    return usable
+
+
+GROUP_FIELDS = (("ai", "n1i", "n_a1i", "n_b1i"), ("ci", "n2i", "n_a2i", "n_b2i"))
+"""Counts of the two arms of a comparison, which are divided with the arm."""
+
+
+def _divided(candidate: Candidate, first: int, second: int) -> Candidate:
+    """A comparison whose arms are divided between so many comparisons."""
+    numbers, given, choices = dict(candidate.numbers), dict(candidate.given), {}
+    notes = []
+    for times, fields, arm in zip((first, second), GROUP_FIELDS, candidate.arms, strict=True):
+        for name in fields:
+            for values in (numbers, given):
+                if name in values:
+                    values[name] /= times
+            if name in candidate.choices:
+                choices[name] = tuple(count / times for count in candidate.choices[name])
+        if times > 1:
+            notes.append(f"arm {arm} divided evenly between {times} comparisons")
+    return replace(
+        candidate,
+        numbers=numbers,
+        given=given,
+        choices=choices,
+        notes=(*candidate.notes, *notes),
+        divided=candidate.divided or bool(notes),
+    )
 
 
 def _impossible(analysis: Analysis, candidate: Candidate) -> list[Problem]:
@@ -292,7 +382,9 @@ def _impossible(analysis: Analysis, candidate: Candidate) -> list[Problem]:
             "correct it against the report",
             candidate.study.line(f"results.{candidate.name}"),
         )
-        for field, found, expected in check_numbers(analysis.measure, candidate.numbers)
+        for field, found, expected in check_numbers(
+            analysis.measure, candidate.numbers, whole=not candidate.divided
+        )
     ]
 
 
@@ -323,10 +415,66 @@ def _one_group(analysis: Analysis, study: Study, result: Result) -> list[Candida
     for arm_id, value in result.arms.items():
         if _fits(study, arm_id, analysis.arms):
             numbers, why, notes = read(result, value, _n(study, arm_id, value))
+            found = _candidate(analysis, study, result, (arm_id,), numbers, why, notes)
             candidates.append(
-                _candidate(analysis, study, result, (arm_id,), numbers, why, notes)
+                replace(
+                    found,
+                    spans=_spans_of_group(analysis.measure, result, value),
+                    choices=_choices(study, result, {"xi": arm_id}, numbers),
+                )
             )
     return candidates
+
+
+def _spans_of_group(measure: str, result: Result, value: ArmValue) -> dict[str, Span]:
+    """Spans of what the readers of `_GROUP_READERS` take from one arm."""
+    if measure in ("MN", "MNLN"):
+        return _spans(_summary_texts(result, value, 0))
+    texts: dict[str, str | None]
+    low, high = value.ci or (None, None)
+    if measure in ("SCLL", "SLO"):
+        text = value.estimate or value.printed
+        texts = {"estimate": text, "ci_low": low, "ci_high": high, "sei": value.se}
+        in_percent = text is not None and _in_percent(result, text)
+        return _spans(texts, Fraction(1, 100) if in_percent else Fraction(1))
+    if measure == "MED":
+        months = MONTHS.get((result.unit or "").strip().casefold(), Fraction(1))
+        texts = {"estimate": value.median or value.estimate, "ci_low": low, "ci_high": high}
+        return _spans(texts, months)
+    return {}
+
+
+def _spans(texts: Mapping[str, str | None], factor: Fraction = Fraction(1)) -> dict[str, Span]:
+    """Spans of printed numbers; a bound such as ``<5`` or ``NR`` has none."""
+    return {
+        name: span(text, factor)
+        for name, text in texts.items()
+        if text not in (None, "NR") and parse_printed(text).relation in ("", "=")
+    }
+
+
+def _choices(
+    study: Study, result: Result, arms: Mapping[str, str], numbers: Mapping[str, float | None]
+) -> dict[str, tuple[float, ...]]:
+    """Counts that fit a percentage from which the events of an arm were derived.
+
+    Parameters
+    ----------
+    arms : field of the events to arm.
+    """
+    found = {}
+    for events, arm in arms.items():
+        value = result.arms[arm]
+        derived = value.derived or result.derived
+        if numbers.get(events) is None or derived is None or value.printed is None:
+            continue
+        printed = parse_printed(value.printed)
+        if not printed.percent or printed.relation not in ("", "="):
+            continue
+        counts = counts_of(printed, _n(study, arm, value))
+        if len(counts) > 1 and numbers[events] in counts:
+            found[events] = counts
+    return found
 
 
 GroupNumbers = tuple[dict[str, float | None], str, tuple[str, ...]]
@@ -348,6 +496,15 @@ def _summary(result: Result, value: ArmValue, n: int, group: int) -> dict[str, f
     ----------
     group : 1 or 2 of a contrast, 0 for a single arm.
     """
+    numbers: dict[str, float | None] = {named("ni", group): n}
+    return numbers | {
+        field: None if text in (None, "NR") else number(str(text))
+        for field, text in _summary_texts(result, value, group).items()
+    }
+
+
+def _summary_texts(result: Result, value: ArmValue, group: int) -> dict[str, str | None]:
+    """The same as printed, without the number of patients."""
     # Where the result is a median, standard error and interval are the median's.
     of_mean = result.kind == "mean"
     ci = value.ci if of_mean and value.ci and "NR" not in value.ci else (None, None)
@@ -365,11 +522,7 @@ def _summary(result: Result, value: ArmValue, n: int, group: int) -> dict[str, f
         "mini": lowest,
         "maxi": highest,
     }
-    numbers: dict[str, float | None] = {named("ni", group): n}
-    return numbers | {
-        named(field, group): None if text in (None, "NR") else number(str(text))
-        for field, text in texts.items()
-    }
+    return {named(field, group): text for field, text in texts.items()}
 
 
 def _survived(result: Result, value: ArmValue, n: int) -> GroupNumbers:
@@ -381,7 +534,7 @@ def _survived(result: Result, value: ArmValue, n: int) -> GroupNumbers:
         return {}, "a bound of its interval was not reached", ()
     if not value.ci and value.se is None:
         return {}, "printed without an interval or standard error", ()
-    percent = (result.unit or "").strip().casefold() in PERCENT or parse_printed(text).percent
+    percent = _in_percent(result, text)
     numbers: dict[str, float | None] = {"estimate": _fraction(text, percent=percent), "ni": n}
     if value.ci:
         low, high = (_fraction(bound, percent=percent) for bound in value.ci)
@@ -389,6 +542,10 @@ def _survived(result: Result, value: ArmValue, n: int) -> GroupNumbers:
     elif value.se is not None:
         numbers["sei"] = _fraction(value.se, percent=percent)
     return numbers, "", ("printed in per cent",) if percent else ()
+
+
+def _in_percent(result: Result, text: str) -> bool:
+    return (result.unit or "").strip().casefold() in PERCENT or parse_printed(text).percent
 
 
 def _fraction(text: str, *, percent: bool) -> float:
@@ -464,39 +621,58 @@ def _two_groups(
     below = [a for a in result.arms if _fits(study, a, contrast.denominator)]
     if not above or not below:
         return []
-    if len(above) > 1 or len(below) > 1:
+    if (len(above) > 1 or len(below) > 1) and analysis.multi_arm == "refuse":
         problems.append(
             problem(
                 "contrast",
                 f"{study.id}, result {result.id or result.outcome}: arms {', '.join(above)} "
                 f"against {', '.join(below)}",
                 "one arm on each side",
-                "give the arms different treatments, or record the merged arms as a result",
+                "give the arms different treatments, or record the merged arms as a result, "
+                "or choose `multi_arm: split` or `multi_arm: covariance`",
             )
         )
         return []
-    if study.parts(above[0]) & study.parts(below[0]):
+    twice = [
+        _twice(study, one, two)
+        for one in above
+        for two in below
+        if study.parts(one) & study.parts(two)
+    ]
+    if twice:
         problems.append(
             problem(
                 "contrast",
-                f"{study.file}, result {result.id or result.outcome}: "
-                f"{_twice(study, above[0], below[0])}",
+                f"{study.file}, result {result.id or result.outcome}: {'; '.join(twice)}",
                 "every patient once",
                 "correct the treatments of the two sides",
             )
         )
         return []
-    one, two = result.arms[above[0]], result.arms[below[0]]
+    return [_comparison(analysis, study, result, one, two) for one in above for two in below]
+
+
+def _comparison(
+    analysis: Analysis, study: Study, result: Result, above: str, below: str
+) -> Candidate:
+    """Two arms of one result."""
+    one, two = result.arms[above], result.arms[below]
     numbers: dict[str, float | None] = {
         "ai": one.events,
-        "n1i": _n(study, above[0], one),
+        "n1i": _n(study, above, one),
         "ci": two.events,
-        "n2i": _n(study, below[0], two),
+        "n2i": _n(study, below, two),
     }
+    spans: dict[str, Span] = {}
     if "sd1i" in INPUTS[analysis.measure].fields:
-        numbers = _summary(result, one, _n(study, above[0], one), 1)
-        numbers |= _summary(result, two, _n(study, below[0], two), 2)
-    return [_candidate(analysis, study, result, (above[0], below[0]), numbers)]
+        numbers = _summary(result, one, _n(study, above, one), 1)
+        numbers |= _summary(result, two, _n(study, below, two), 2)
+        spans = _spans(_summary_texts(result, one, 1) | _summary_texts(result, two, 2))
+    return replace(
+        _candidate(analysis, study, result, (above, below), numbers),
+        spans=spans,
+        choices=_choices(study, result, {"ai": above, "ci": below}, numbers),
+    )
 
 
 def _candidate(
@@ -516,8 +692,10 @@ def _candidate(
     }
     unusable = _unusable(analysis, result) or why
     missing = [key for key in inputs.known & given.keys() if math.isnan(given[key])]
+    before: dict[str, float] = {}
     if missing and not unusable:
         given["ci_level"] = number(result.ci_level)
+        before = {key: value for key, value in given.items() if not math.isnan(value)}
         given, derived = conversions.complete(
             given, inputs.alternatives, chosen=chosen_conversions(analysis)
         )
@@ -526,7 +704,7 @@ def _candidate(
         if missing:
             unusable = "; ".join([f"does not give {', '.join(sorted(missing))}", *derived])
     given = {key: value for key, value in given.items() if key in inputs.known}
-    return Candidate(study, result, arms, given, unusable, notes)
+    return Candidate(study, result, arms, given, unusable, notes, given=before)
 
 
 def _unusable(analysis: Analysis, result: Result) -> str:
@@ -583,7 +761,20 @@ def _printed_effect(analysis: Analysis, study: Study, result: Result) -> Candida
             f"{result.contrast.numerator} v {result.contrast.denominator}",
         )
         numbers |= _inverted(numbers)
-    return Candidate(study, result, _arms_of(study, result), numbers, unusable, notes)
+    spans = _effect_spans(result) if estimate.exact else {}
+    if notes:
+        estimated, low, high = (spans.get(k, NO_SPAN) for k in ("estimate", *BOUNDS))
+        spans = {"estimate": inverted(estimated)} | (
+            {"ci_low": inverted(high), "ci_high": inverted(low)} if "ci_low" in spans else {}
+        )
+    arms = _arms_of(study, result)
+    return Candidate(study, result, arms, numbers, unusable, notes, spans=spans)
+
+
+def _effect_spans(result: Result) -> dict[str, Span]:
+    """Spans of a printed effect and its interval, in the direction that is printed."""
+    ends = dict(zip(BOUNDS, result.ci or (), strict=False))
+    return _spans({"estimate": result.estimate, **ends})
 
 
 def _of_no_arm(analysis: Analysis, study: Study, result: Result) -> Candidate | None:
@@ -655,16 +846,30 @@ def _folded(text: str) -> list[str]:
     return text.casefold().split()
 
 
-def _reused_arms(study: Study, usable: list[Candidate], problem: ProblemAt) -> list[Problem]:
-    """Pairs of results that count the same patients, or of which that cannot be told."""
+def _reused_arms(
+    study: Study, usable: list[Candidate], problem: ProblemAt, *, comparisons: bool = False
+) -> list[Problem]:
+    """Pairs of results that count the same patients, or of which that cannot be told.
+
+    Parameters
+    ----------
+    comparisons : whether two comparisons may have one arm in common, on the same side.
+    """
     problems = []
     for i, one in enumerate(usable):
         for two in usable[i + 1 :]:
+            same = [
+                first
+                for first, second in zip(one.arms, two.arms, strict=False)
+                if first == second
+            ]
+            allowed = same if comparisons and len(one.arms) == 2 and len(same) == 1 else []
             twice = [
                 _twice(study, first, second)
                 for first in one.arms
                 for second in two.arms
                 if study.parts(first) & study.parts(second)
+                and not (first == second and first in allowed)
             ]
             if not (one.arms and two.arms):
                 twice = ["which arms they are about is not said and both would enter"]
@@ -721,13 +926,16 @@ def _row(
         for a in candidate.arms
     }
     notes += tuple(f"unit: {unit}" for unit in sorted(units - {"patients"}))
+    covariates = {name: _moderator(name, candidate) for name in analysis.moderators}
+    if analysis.multi_arm == "covariance" and len(candidate.arms) == 2:
+        covariates[SHARED_ARM] = f"{study.id}/{candidate.arms[1]}"
     return RawRow(
         study=study.id,
         label=label,
         numbers=candidate.numbers,
         arms=tuple(f"{study.id}/{arm}" for arm in candidate.arms),
         cluster=study.id,
-        covariates={name: _moderator(name, candidate) for name in analysis.moderators},
+        covariates=covariates,
         included=included and not candidate.unusable,
         reason=reason or candidate.unusable,
         notes=notes,
@@ -735,6 +943,10 @@ def _row(
         report=report.doi or report.id,
         quote=result.quote,
         printed=_printed(result, candidate.arms),
+        given=candidate.given,
+        spans=candidate.spans,
+        choices=candidate.choices,
+        divided=candidate.divided,
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from evisynth import conversions
@@ -9,6 +10,7 @@ from evisynth.config import Analysis
 from evisynth.errors import InputError, Problem, echo
 from evisynth.inputs import INPUTS, check_numbers
 from evisynth.rows import RawRow
+from evisynth.spans import spans_of_table
 from evisynth.table import (
     TEXT_FIELDS,
     TableRow,
@@ -56,6 +58,7 @@ def table_rows(
         if all(row.cells[column] in values for column, values in analysis.rows.items())
     ]
     rows = [_table_row(analysis, i, row, columns, problems) for i, row in taken]
+    rows = _with_spans(rows, analysis, [row for _, row in taken])
     tried = any("derived: " in text for row in rows for text in (*row.notes, row.reason))
     if chosen_conversions(analysis) and rows and not tried:
         problems.append(
@@ -71,6 +74,15 @@ def table_rows(
     if analysis.studies != "all":
         rows = [row for row in rows if row.study in analysis.studies]
     return rows
+
+
+def _with_spans(rows: list[RawRow], analysis: Analysis, cells: list[TableRow]) -> list[RawRow]:
+    """The rows with the values that the rounding of their cells allows."""
+    columns = {f: c for f, c in analysis.columns.items() if f not in TEXT_FIELDS}
+    texts = [{field: row.cells[column] for field, column in columns.items()} for row in cells]
+    exact = ("mi",) if analysis.measure in ("PCOR", "ZPCOR") else ()
+    spans = spans_of_table(texts, exact)
+    return [replace(row, spans=ends) for row, ends in zip(rows, spans, strict=True)]
 
 
 def chosen_conversions(analysis: Analysis) -> dict[str, str]:
@@ -200,6 +212,7 @@ def _table_row(
     wrong += [entry for entry in conversions.check_numbers(numbers) if entry not in wrong]
     wanted = INPUTS[analysis.measure].alternatives
     notes: tuple[str, ...] = ()
+    given = {field: value for field, value in numbers.items() if not math.isnan(value)}
     if not wrong:
         numbers, notes = conversions.complete(
             numbers, wanted, chosen=chosen_conversions(analysis), printed=printed
@@ -235,4 +248,5 @@ def _table_row(
         reason=reason,
         notes=notes if complete else (),
         place=f"{table}#row {index}",
+        given=given if complete and notes else {},
     )

@@ -260,7 +260,7 @@ def compute_effects(
 
     given = [_given(chosen, row.numbers) for row in rows]
     for row, numbers in zip(rows, given, strict=True):
-        for field, found, expected in check_numbers(measure, numbers):
+        for field, found, expected in check_numbers(measure, numbers, whole=not row.divided):
             if field in ("vi", "sei") and numbers[field] == 0:
                 continue  # possible, though not to be pooled: the row says so
             raise ValueError(f"{measure}, {row.study}: {field} is {found}; expected {expected}")

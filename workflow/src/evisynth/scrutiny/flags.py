@@ -1,0 +1,90 @@
+"""The pooled estimate with and without the rows that the audit has found something about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evisynth.families import rows_for
+from evisynth.records import RawRow
+from evisynth.scrutiny.refit import Answer, Compute, refit
+from evisynth.specification import ModelSpec
+
+BLOCKED = "audit, "
+"""How the reason begins of a row that only an open finding keeps out."""
+DOUBTFUL = ("error", "warning")
+"""Levels that count among all flagged rows; a note casts no doubt on a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One answer about flagged rows.
+
+    Attributes
+    ----------
+    words : what was done.
+    finding : which finding it is about; None for all together.
+    rows : positions of the rows that were put in or left out.
+    """
+
+    words: str
+    answer: Answer
+    finding: Mapping[str, Any] | None = None
+    rows: tuple[int, ...] = ()
+
+
+def flagged(
+    rows: Sequence[RawRow],
+    findings: Sequence[Mapping[str, Any]],
+    compute: Compute,
+    spec: ModelSpec,
+) -> list[Scenario]:
+    """What each finding that failed costs, alone and all together.
+
+    A row that an open error keeps out is put in as it is printed; a row that is pooled in spite
+    of a finding, accepted or less grave, is left out.
+
+    Parameters
+    ----------
+    rows : of the analysis; a row that is kept out by the audit alone has a reason that begins
+        with `BLOCKED`.
+    findings : each with ``verdict``, ``level`` and ``rows``, positions in `rows`.
+    """
+    effects = rows_for(compute(rows), spec.family)
+    known: dict[tuple[bool, ...], Answer] = {}
+
+    def answer(included: Sequence[bool]) -> Answer:
+        key = tuple(included)
+        if key not in known:
+            changed = [
+                replace(row, included=used, reason="" if used else row.reason or "left out")
+                for row, used in zip(rows, key, strict=True)
+            ]
+            known[key] = refit(compute(changed), spec)
+        return known[key]
+
+    now = [row.included for row in rows]
+    pooled = {i for i, used in enumerate(effects.included) if used}
+    kept_out = {i for i, row in enumerate(rows) if row.reason.startswith(BLOCKED)}
+    found, doubtful = [], set()
+    for finding in findings:
+        if finding["verdict"] != "inconsistent":
+            continue
+        about = set(finding["rows"])
+        if finding["level"] in DOUBTFUL:
+            doubtful |= about
+        for words, chosen, used in (
+            ("with the row as printed", about & kept_out, True),
+            ("without the row", about & pooled, False),
+        ):
+            if chosen:
+                changed = [used if i in chosen else one for i, one in enumerate(now)]
+                said = words if len(chosen) == 1 else words.replace("the row", "the rows")
+                found.append(Scenario(said, answer(changed), finding, tuple(sorted(chosen))))
+    for words, chosen, used in (
+        ("all flagged rows in", doubtful & (kept_out | pooled), True),
+        ("all flagged rows out", doubtful & (kept_out | pooled), False),
+    ):
+        if chosen:
+            changed = [used if i in chosen else one for i, one in enumerate(now)]
+            found.append(Scenario(words, answer(changed), rows=tuple(sorted(chosen))))
+    return found
