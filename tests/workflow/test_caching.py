@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.review import (
+    AUDIT,
     EVIDENCE,
     Project,
     effects_of,
@@ -21,7 +22,7 @@ SUMMARY = {"summary.csv"}
 
 
 def test_a_run_makes_every_target(built: Project) -> None:
-    assert set(built.times()) == EVIDENCE | SUMMARY | everything_of(*ALL)
+    assert set(built.times()) == EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL)
 
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
@@ -149,7 +150,9 @@ def test_results_without_their_record_are_refused(project: Project, lost: str) -
     assert run.returncode != 0
     assert "rm -r 'results'" in run.stderr
     shutil.rmtree(project.folder / "results")
-    assert len(project.build()) == len(EVIDENCE | SUMMARY | everything_of(*ALL))
+    assert len(project.build()) == len(
+        EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL)
+    )
 
 
 def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(

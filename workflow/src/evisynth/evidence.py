@@ -223,6 +223,7 @@ def _lines(document: Document, content: StudyFile) -> dict[str, int | None]:
         "reports": [report.id for report in content.reports],
         "arms": [arm.id for arm in content.arms],
         "overlaps": [overlap.with_ for overlap in content.overlaps],
+        "accepted_flags": [str(i) for i in range(1, len(content.accepted_flags) + 1)],
     }
     return {
         f"{key}.{name}": document.line((key, i))
