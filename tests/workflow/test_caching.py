@@ -150,9 +150,7 @@ def test_results_without_their_record_are_refused(project: Project, lost: str) -
     assert run.returncode != 0
     assert "rm -r 'results'" in run.stderr
     shutil.rmtree(project.folder / "results")
-    assert len(project.build()) == len(
-        EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL)
-    )
+    assert len(project.build()) == len(EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL))
 
 
 def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(

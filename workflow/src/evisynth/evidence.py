@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,34 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     if ids is not None:
         problems += _overlaps_nowhere([d for d in documents if d], ids)
     return Evidence(tuple(studies[key] for key in sorted(studies)), known, ids), problems
+
+
+def read_studies(files: Iterable[tuple[Path, str]]) -> tuple[Evidence, list[Problem]]:
+    """Read study files that belong to no review; outcomes and overlaps are taken as given.
+
+    Parameters
+    ----------
+    files : path of each, and the name to show for it.
+    """
+    problems: list[Problem] = []
+    studies: dict[str, Study] = {}
+    for path, name in files:
+        _, study = _read_study(path, name, {}, problems)
+        if study is None:
+            continue
+        twin = studies.setdefault(study.id, study)
+        if twin is not study:
+            problems.append(
+                Problem(
+                    name,
+                    "study",
+                    f"the id {echo(study.id)}, which {twin.file} has too",
+                    "one file per study",
+                    "rename one, or audit them one after the other",
+                    study.line("study"),
+                )
+            )
+    return Evidence(tuple(studies[key] for key in sorted(studies)), {}), problems
 
 
 def _ids(documents: list[Document | None]) -> frozenset[str] | None:

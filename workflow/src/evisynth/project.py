@@ -471,9 +471,7 @@ def check_flags(study: Study) -> list[Problem]:
     """Decisions in a study file that name no rule, or contradict each other."""
     flags = study.content.accepted_flags
     lines = {i: study.line(f"accepted_flags.{i}") for i in range(1, len(flags) + 1)}
-    return _wrong_flags(
-        [("", flag) for flag in flags], study.file, "accepted_flags[{}]", lines
-    )
+    return _wrong_flags([("", flag) for flag in flags], study.file, "accepted_flags[{}]", lines)
 
 
 def _wrong_flags(

@@ -16,9 +16,7 @@ COLUMNS = (
     "study report place rule level printed recomputed verdict explanation action line file "
     "decision decision_reason decided_by decided_on"
 ).split()
-RULE_COLUMNS = (
-    "rule level scope passed failed decided undecided definition reference".split()
-)
+RULE_COLUMNS = "rule level scope passed failed decided undecided definition reference".split()
 
 
 def write_audit(config: Path, digest: str, output: Mapping[str, str]) -> None:
