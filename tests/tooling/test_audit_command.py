@@ -188,7 +188,7 @@ def test_the_rules_can_be_listed(ask):
         ((), ["name at least one FILE"]),
         (("t.csv", "--measure", "ORR"), ["'ORR'", "did you mean"]),
         (("t.csv", "--columns", "yi"), ["expected FIELD=COLUMN"]),
-        (("t.csv", "--columns", "yj=yi"), ["'yj' is no field", "did you mean"]),
+        (("t.csv", "--columns", "n1ii=yi"), ["'n1ii' is no field", "did you mean"]),
         (("t.csv", "--columns", "yi=yi,yi=sei"), ["'yi' is given twice"]),
         (("t.csv", "--columns", "yi=y"), ["a column of the table", "did you mean 'yi'?"]),
         (("nowhere.yaml",), ["nowhere.yaml", "no such file"]),
