@@ -1,20 +1,21 @@
 """How many slips of extraction the audit finds, and how often it cries wolf.
 
-``python benchmarks/mutations.py`` takes clean extractions, plants realistic errors of 12 kinds in
-them, one at a time and each with a seed, audits the clean and the spoilt material, and writes
-``mutations.csv``, ``mutations_clean.csv`` and the section of ``README.md``. About two minutes.
+``python benchmarks/mutations.py`` takes clean extractions, plants realistic errors of 12
+kinds in them, one at a time and each with a seed, audits the clean and the spoilt material,
+and writes ``mutations.csv``, ``mutations_clean.csv`` and the section of ``README.md``. About
+two minutes.
 
-Every table is taken twice: *poor*, with nothing but the numbers that are pooled, and *rich*, with
-what papers print beside them (percentages, effect, interval, p-value), derived here from the true
-numbers. Study files are a third kind of material: they have quotes.
+Every table is taken twice: *poor*, with nothing but the numbers that are pooled, and *rich*,
+with what papers print beside them (percentages, effect, interval, p-value), derived here from
+the true numbers. Study files are a third kind of material: they have quotes.
 
-An error is **detectable** if the spoilt row contradicts itself: some number of it is not the one
-(by more than one unit of its last digit; p-values by more than half) that the row's other numbers
-give by the formula that it came from, or is impossible, or, in a study file, stands nowhere in its
-quote; for duplicates, if the row has at least six significant digits. Whether it does is computed
-here, by none of the audit's code. Otherwise another study could truly have printed exactly this,
-and no audit can know. **Detected** is an error that is refused when the file is read, or that
-raises an error or warning which the clean material does not.
+An error is **detectable** if the spoilt row contradicts itself: some number of it is not the
+one (by more than one unit of its last digit; p-values by more than half) that the row's other
+numbers give by the formula that it came from, or is impossible, or, in a study file, stands
+nowhere in its quote; for duplicates, if the row has at least six significant digits. Whether
+it does is computed here, by none of the audit's code. Otherwise another study could truly
+have printed exactly this, and no audit can know. **Detected** is an error that is refused
+when the file is read, or that raises an error or warning which the clean material does not.
 """
 
 import copy
@@ -96,7 +97,7 @@ def of_two_counts(row: Row, level: float) -> Row:
     """Percentages, risk ratio with Wald interval, chi-square test (Pearson's)."""
     a, n1, c, n2 = (float(row[key]) for key in ("ai", "n1i", "ci", "n2i"))
     said = {"percent1i": rounded(100 * a / n1, 1), "percent2i": rounded(100 * c / n2, 1)}
-    if 0 < a and 0 < c and a + c < n1 + n2:
+    if a > 0 and c > 0 and a + c < n1 + n2:
         log = math.log(a / n1 / (c / n2))
         low, high = around(log, math.sqrt(1 / a - 1 / n1 + 1 / c - 1 / n2), level)
         share = (a + c) / (n1 + n2)
@@ -256,6 +257,7 @@ Change = Callable[[random.Random, Source, Row], Row | None]
 
 
 def transposed(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """Two neighbouring digits exchanged."""
     field = rng.choice([f for f in row if not row[f].startswith("<")])
     text = row[field]
     places = [
@@ -272,6 +274,7 @@ def transposed(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def wrong_denominator(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """Another group size."""
     if "n1i" in row:
         one, two = rng.choice([("n1i", "n2i"), ("n2i", "n1i")])
         both = str(int(row["n1i"]) + int(row["n2i"]))
@@ -282,6 +285,7 @@ def wrong_denominator(rng: random.Random, table: Source, row: Row) -> Row | None
 
 
 def se_for_sd(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """Standard errors for standard deviations."""
     if "sd1i" not in row:
         return None
     wrong = {}
@@ -292,10 +296,12 @@ def se_for_sd(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def negated(text: str) -> str:
+    """The text of a number with the other sign."""
     return text[1:] if text.startswith("-") else f"-{text}"
 
 
 def wrong_sign(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """An effect with the other sign."""
     if "yi" in row:
         return row | {"yi": negated(row["yi"])}
     if table.shape is MEANS:
@@ -305,10 +311,12 @@ def wrong_sign(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def log_not_taken(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """The ratio for its logarithm."""
     return row | {"yi": rounded(math.exp(float(row["yi"])), 2)} if table.shape is LOGS else None
 
 
 def inverted(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """Effect and interval of the opposite contrast."""
     if "estimate" not in row:
         return None
     if table.shape is MEANS:
@@ -322,6 +330,7 @@ def inverted(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def wrong_level(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """The interval at another level."""
     if "ci_low" not in row:
         return None
     other = table.shape.prints(row, rng.choice([0.90, 0.99]))
@@ -329,6 +338,7 @@ def wrong_level(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def swapped(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """The numbers of the two groups exchanged."""
     if table.shape not in (COUNTS, MEANS):
         return None
     pairs = [("ai", "ci"), *((f, f.replace("1i", "2i")) for f in row if f.endswith("1i"))]
@@ -340,6 +350,7 @@ def swapped(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def percent_as_count(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """A percentage for a count."""
     choices = [(k, n) for k, n in (("ai", "n1i"), ("ci", "n2i"), ("xi", "ni")) if k in row]
     if not choices:
         return None
@@ -348,6 +359,7 @@ def percent_as_count(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def off_by_ten(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """A number ten times as large or small."""
     field = rng.choice([f for f in row if not row[f].startswith("<")])
     text = row[field]
     if "." in text:
@@ -360,6 +372,7 @@ def off_by_ten(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def wrong_column(rng: random.Random, table: Source, row: Row) -> Row | None:
+    """A number of a neighbouring column."""
     options: list[Row] = []
     for k, n in (("ai", "n1i"), ("ci", "n2i"), ("xi", "ni")):
         if k in row:
@@ -377,6 +390,7 @@ def wrong_column(rng: random.Random, table: Source, row: Row) -> Row | None:
 
 
 def duplicated(rng: random.Random, table: Source, i: int) -> Spoilt | None:
+    """The numbers of row `i` in another row too."""
     j = rng.randrange(len(table.rows))
     rows = list(table.rows)
     if i == j or rows[i][1] == rows[j][1]:
@@ -600,6 +614,7 @@ def spots(trees: Sequence[tuple[str, dict[str, Any]]]) -> list[Spot]:
 
 
 def at(tree: Any, keys: Sequence[str | int]) -> Any:
+    """What stands at a path of keys; None if nothing does."""
     for key in keys:
         try:
             tree = tree[key]
