@@ -187,9 +187,15 @@ class Source:
     rows: tuple[tuple[str, Row], ...]
 
     def rich(self) -> "Source":
-        """With what papers print beside the numbers."""
-        rows = tuple((name, row | self.shape.prints(row, 0.95)) for name, row in self.rows)
-        return Source(self.name, self.shape, rows)
+        """With what papers print beside the numbers.
+
+        Of rows with the same numbers only the first: what is derived from them is the same to
+        the last digit, which papers' own effects, from unrounded numbers, would not be.
+        """
+        once: dict[tuple[str, ...], tuple[str, Row]] = {}
+        for name, row in self.rows:
+            once.setdefault(tuple(row.values()), (name, row | self.shape.prints(row, 0.95)))
+        return Source(self.name, self.shape, tuple(once.values()))
 
 
 # name: shape, file, column of the study, columns of the fields, rows to take

@@ -17,6 +17,17 @@ PLANTED = 6
 # at least. The seed is fixed, so these change only with the rules.
 EXPECTED = {
     "transposed digits": (6, 6),
+    "wrong denominator": (6, 6),
+    "SE for SD": (6, 6),
+    "wrong sign": (6, 6),
+    "log not taken": (6, 6),
+    "inverted contrast": (6, 6),
+    "duplicated row": (5, 4),  # of single digits: two small studies can have them
+    "wrong CI level": (6, 6),
+    "swapped arms": (4, 4),
+    "percent as count": (6, 6),
+    "off by ten": (6, 6),
+    "wrong column": (6, 6),
 }
 
 
