@@ -456,7 +456,7 @@ def detectable(table: Source, spoilt: Spoilt, kind: str) -> bool:
         return True
     try:
         right = table.shape.prints(base, 0.95)
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except (ValueError, ArithmeticError):
         return True
     return any(differs(row[field], right.get(field)) for field in row if field not in base)
 
