@@ -13,8 +13,8 @@ sys.modules["mutations"] = mutations
 spec.loader.exec_module(mutations)
 
 PLANTED = 6
-# Of 6 planted errors of each kind: how many contradict their row, and how many of these are found
-# at least. The seed is fixed, so these change only with the rules.
+# Of 6 planted errors of each kind: how many contradict their row, and how many of these are
+# found at least. The seed is fixed, so these change only with the rules.
 EXPECTED = {
     "transposed digits": (6, 6),
     "wrong denominator": (6, 6),
