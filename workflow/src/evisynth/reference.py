@@ -104,10 +104,10 @@ Of the study as a whole:
 RULES_PAGE = """\
 # Rules of the audit
 
-What verdicts and levels mean, and how to decide on a finding: [audit.md](audit.md). A rule looks
-at one study file, one table, one analysis or its fit, or at the whole review. Its level is that of
-a plain inconsistency; milder forms of one are warnings or notes. `evisynth audit --rules` prints
-this list.
+What verdicts and levels mean, and how to decide on a finding: [audit.md](audit.md). A rule
+looks at one study file, one table, one analysis or its fit, or at the whole review. Its level
+is that of a plain inconsistency; milder forms of one are warnings or notes.
+`evisynth audit --rules` prints this list.
 """
 
 MINIMAL_STUDY = """\
