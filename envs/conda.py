@@ -15,6 +15,7 @@ PYTHON = "3.12"
 STATISTICS = ("numpy", "pydantic", "pyyaml", "scipy")
 ENVIRONMENTS = {
     "statistics": STATISTICS,
+    "pages": (*STATISTICS, "jinja2"),
     "moderators": (*STATISTICS, "formulaic"),
     # sympy: what pymare needs besides
     "engines": (*STATISTICS, "pandas", "pymare", "statsmodels", "sympy"),

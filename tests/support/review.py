@@ -140,6 +140,7 @@ class Project:
 
 TABLES = ("studies", "reports", "arms", "results", "moves", "overlaps")
 EVIDENCE = {f"evidence/{t}.csv" for t in TABLES}
+AUDIT = {"evidence/audit.csv", "evidence/audit_rules.csv", "evidence/audit.html"}
 
 
 def effects_of(*analyses: str) -> set[str]:

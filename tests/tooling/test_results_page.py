@@ -6,7 +6,7 @@ import pytest
 from support.review import ROOT
 
 from evisynth import tables
-from evisynth.steps import engines, evidence, moderators, scrutiny, summary
+from evisynth.steps import audit, engines, evidence, moderators, scrutiny, summary
 
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 KEYS = (ROOT / "docs/study-file.md").read_text(encoding="utf-8")
@@ -28,6 +28,7 @@ COLUMNS = {
     "audit": scrutiny.AUDIT,
     "audit_cost": scrutiny.AUDIT_COST,
     "dependence": scrutiny.DEPENDENCE,
+    "evidence/audit": [*audit.COLUMNS, *audit.RULE_COLUMNS],
 }
 FILES = re.findall(
     r'"(\w+\.(?:csv|json))"', (ROOT / "workflow/rules/common.smk").read_text("utf-8")
@@ -36,7 +37,7 @@ FILES = re.findall(
 
 def section(name):
     parts = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-    return next(part for part in parts if re.match(rf"(?:ANALYSIS/)?{name}\.csv:", part))
+    return next(part for part in parts if re.match(rf"(?:ANALYSIS/)?{name}\.csv[,:]", part))
 
 
 @pytest.mark.parametrize("name", COLUMNS)

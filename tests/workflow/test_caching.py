@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.review import (
+    AUDIT,
     EVIDENCE,
     Project,
     engines_of,
@@ -21,7 +22,7 @@ SUMMARY = {"summary.csv"}
 
 
 def test_a_run_makes_every_target(built: Project) -> None:
-    assert set(built.times()) == EVIDENCE | SUMMARY | everything_of(*ALL)
+    assert set(built.times()) == EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL)
 
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
@@ -38,17 +39,17 @@ def test_touched_files_rebuild_nothing(project: Project) -> None:
 
 def test_a_new_study_rebuilds_the_analyses_that_take_it_in(project: Project) -> None:
     project.write("data/studies/dora.yaml", study("dora", 8, 13))
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == EVIDENCE | AUDIT | everything_of("response") | SUMMARY
 
 
 def test_a_removed_study_rebuilds_the_analyses_that_had_it(project: Project) -> None:
     (project.folder / "data/studies/cleo.yaml").unlink()
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == EVIDENCE | AUDIT | everything_of("response") | SUMMARY
 
 
 def test_a_new_row_rebuilds_the_analysis_of_its_table(project: Project) -> None:
     project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,0.4\ne,0.2,0.5\n")
-    assert project.build() == everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
 
 
 def test_a_number_printed_with_another_digit_is_scrutinised_and_not_pooled_again(
@@ -72,12 +73,35 @@ def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Pr
 
 def test_two_swapped_numbers_are_noticed(project: Project) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2\nb,0.4,0.3", "a,0.4,0.2\nb,0.1,0.3")
-    assert project.build() == everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
 
 
 def test_a_comment_in_a_study_file_refits_nothing(project: Project) -> None:
-    project.edit("data/studies/cleo.yaml", "study: cleo", "# a comment\n\nstudy: cleo")
+    file = project.folder / "data/studies/cleo.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "# a comment\n", encoding="utf-8")
     assert project.build() == EVIDENCE
+
+
+def test_lines_that_move_are_what_the_audit_says(project: Project) -> None:
+    project.edit("data/studies/cleo.yaml", "study: cleo", "# a comment\n\nstudy: cleo")
+    assert project.build() == EVIDENCE | AUDIT
+
+
+def test_a_decision_rebuilds_what_it_lets_in(project: Project) -> None:
+    project.edit(
+        "config.yaml",
+        "analyses:",
+        "audit:\n  accepted_flags:\n    - {table: data/hazard.csv, rule: EXTREME, "
+        "place: row 9, decision: exclude, reason: r, who: P, when: 2026-11-21}\nanalyses:",
+    )
+    assert project.build() == AUDIT  # row 9 is none: only that this is said
+    project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,1.9\n")
+    project.edit("config.yaml", "row 9", "row 4")
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
+    rows = (project.folder / "results/hazard/effects.csv").read_text(encoding="utf-8")
+    assert "excluded by P on 2026-11-21: r" in rows
+    project.edit("config.yaml", "decision: exclude", "decision: accept")
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
 
 
 def test_a_comment_in_the_configuration_rebuilds_nothing(project: Project) -> None:
@@ -115,7 +139,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         "  odds:\n    title: Odds\n    outcome: orr\n    measure: OR\n    contrast: "
         "{numerator: {treatment: new}, denominator: {treatment: old}}\n  hazard:",
     )
-    assert project.build() == everything_of("odds") | SUMMARY
+    assert project.build() == AUDIT | everything_of("odds") | SUMMARY
 
 
 @pytest.mark.parametrize(
@@ -124,6 +148,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         ("plots/forest.py", plots_of(*ALL)),
         ("engines.py", engines_of(*ALL)),
         ("steps/summary.py", SUMMARY),
+        ("audit_page.py", AUDIT),
         (
             "heterogeneity.py",
             pooled_of(*ALL) | engines_of(*ALL) | scrutiny_of(*ALL) | plots_of(*ALL) | SUMMARY,
@@ -143,6 +168,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
 @pytest.mark.parametrize(
     ("deleted", "rebuilt"),
     [
+        ("evidence/audit.csv", AUDIT),
         ("contrast/plots/forest.pdf", plots_of("contrast")),
         (
             "hazard/fit.json",
@@ -170,7 +196,7 @@ def test_results_without_their_record_are_refused(project: Project, lost: str) -
     assert run.returncode != 0
     assert "rm -r 'results'" in run.stderr
     shutil.rmtree(project.folder / "results")
-    assert len(project.build()) == len(EVIDENCE | SUMMARY | everything_of(*ALL))
+    assert len(project.build()) == len(EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL))
 
 
 def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(
@@ -195,7 +221,8 @@ def test_another_review_has_its_own_results(project: Project) -> None:
     run = project.snakemake("--configfile", "reviews/second/config.yaml")
     assert run.returncode == 0, run.stderr
     assert (review / "results/hazard/pooled.csv").exists()
-    assert not (review / "results/evidence").exists()
+    tables = sorted(path.name for path in (review / "results/evidence").iterdir())
+    assert tables == ["audit.csv", "audit.html", "audit_rules.csv"]
     assert project.digests() == before
     assert project.build() == set()
 

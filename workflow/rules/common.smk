@@ -40,8 +40,10 @@ except InputError as error:
 ANALYSES = list(PROJECT.config.analyses)
 FORMATS = ["svg", "pdf", "png"]
 MODERATORS = ["subgroups", "subgroup_tests", "regression", "regression_tests", "predictions"]
+AUDIT = ["audit.csv", "audit_rules.csv", "audit.html"]
 TARGETS = [
     f"{RESULTS}/summary.csv",
+    *(f"{RESULTS}/evidence/{name}" for name in AUDIT),
     *(f"{RESULTS}/evidence/{name}.csv" for name in TABLES if PROJECT.config.evidence),
     *(
         f"{RESULTS}/{analysis}/{name}"
@@ -112,6 +114,11 @@ def evidence_sources(wildcards):
     Ancient, because the digest of the selected rows among the parameters says what changed.
     """
     return [ancient(path) for path in PROJECT.source_paths(wildcards.analysis)]
+
+
+def audit_sources(wildcards):
+    """All that the audit reads; ancient, because the digest of what it says is a parameter."""
+    return [ancient(path) for path in PROJECT.audit_paths()]
 
 
 def effects_digest(wildcards):

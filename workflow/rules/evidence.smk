@@ -1,4 +1,38 @@
-"""All evidence as tables."""
+"""All evidence as tables, and what the audit says of it."""
+
+
+# Every job that selects rows audits them itself (load_project), so no row with an open error is
+# pooled whatever the order; the priority only puts the page first. As an `ancient` input of
+# effects, audit.csv would hide changes: Snakemake (9.27) does not look at the parameters of a job
+# below one that runs, and then does not run it, its only updated input being ancient.
+rule audit:
+    input:
+        audit_sources,
+        config=ancient(str(CONFIG)),
+        template=os.path.relpath(PACKAGE / "evisynth" / "templates" / "audit.html"),
+        code=code("audit"),
+    output:
+        findings=f"{RESULTS}/evidence/audit.csv",
+        rules=f"{RESULTS}/evidence/audit_rules.csv",
+        page=report(
+            f"{RESULTS}/evidence/audit.html",
+            caption="../report/audit.rst",
+            category="Audit",
+        ),
+    log:
+        f"{RESULTS}/logs/audit.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit.tsv"
+    priority: 100
+    conda:
+        "../../envs/pages.yaml"
+    params:
+        digest=PROJECT.audit_digest(),
+    message:
+        "Audit of all extracted numbers"
+    script:
+        "../scripts/audit.py"
+
 
 if PROJECT.config.evidence:
 

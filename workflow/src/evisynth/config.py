@@ -378,15 +378,20 @@ class Defaults(Strict):
 
 
 class TableFlag(AcceptedFlag):
-    """A person's decision on a finding of the audit in a table."""
+    """A person's decision on a finding of the audit that is in no study file."""
 
-    table: RelativePath = Field(description="Table, as the analyses name it.")
+    table: RelativePath | None = Field(
+        None,
+        description="Table, as the analyses name it; none for findings about the analyses.",
+    )
 
 
 class Audit(Strict):
     """Decisions on findings of the audit that no study file can hold."""
 
-    accepted_flags: list[TableFlag] = Field([], description="Decisions on rows of tables.")
+    accepted_flags: list[TableFlag] = Field(
+        [], description="Decisions on rows of tables and on analyses."
+    )
 
 
 class Config(Strict):

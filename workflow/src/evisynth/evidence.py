@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,34 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     return Evidence(tuple(studies[key] for key in sorted(studies)), known, ids), problems
 
 
+def read_studies(files: Iterable[tuple[Path, str]]) -> tuple[Evidence, list[Problem]]:
+    """Read study files that belong to no review; outcomes and overlaps are taken as given.
+
+    Parameters
+    ----------
+    files : path of each, and the name to show for it.
+    """
+    problems: list[Problem] = []
+    studies: dict[str, Study] = {}
+    for path, name in files:
+        _, study = _read_study(path, name, {}, problems)
+        if study is None:
+            continue
+        twin = studies.setdefault(study.id, study)
+        if twin is not study:
+            problems.append(
+                Problem(
+                    name,
+                    "study",
+                    f"the id {echo(study.id)}, which {twin.file} has too",
+                    "one file per study",
+                    "rename one, or audit them one after the other",
+                    study.line("study"),
+                )
+            )
+    return Evidence(tuple(studies[key] for key in sorted(studies)), {}), problems
+
+
 def _ids(documents: list[Document | None]) -> frozenset[str] | None:
     """Ids of all studies; None where one cannot be told."""
     ids = [document and document.tree.get("study") for document in documents]
@@ -223,6 +251,7 @@ def _lines(document: Document, content: StudyFile) -> dict[str, int | None]:
         "reports": [report.id for report in content.reports],
         "arms": [arm.id for arm in content.arms],
         "overlaps": [overlap.with_ for overlap in content.overlaps],
+        "accepted_flags": [str(i) for i in range(1, len(content.accepted_flags) + 1)],
     }
     return {
         f"{key}.{name}": document.line((key, i))

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from evisynth import presets
 from evisynth.audit.material import AnalysisMaterial, Review, StudyMaterial, TableMaterial
 from evisynth.audit.records import AuditReport, Decision
+from evisynth.audit.registry import RULES
 from evisynth.audit.run import audit, blocked, concerns
 from evisynth.config import (
     RESERVED,
@@ -25,7 +26,7 @@ from evisynth.config import (
 )
 from evisynth.conversions import check_chosen
 from evisynth.errors import InputError, Problem, echo
-from evisynth.evidence import Evidence, read_evidence, study_files
+from evisynth.evidence import Evidence, Study, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
 from evisynth.menus import SHARED_ARM_MEASURES
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
@@ -36,7 +37,7 @@ from evisynth.specification import FIXED
 from evisynth.studyfile import AcceptedFlag, Overlap
 from evisynth.table import read_table
 from evisynth.table_rows import chosen_conversions
-from evisynth.validation import part, validate
+from evisynth.validation import choices, nearest, part, validate
 from evisynth.yamltext import Document, read_yaml
 
 DEVICES = frozenset(
@@ -99,6 +100,32 @@ class Project:
             "outcomes": self.outcomes_file.as_posix(),
             "base": self.folder.as_posix(),
             "digest": hashlib.sha256(b"\0".join(contents)).hexdigest()[:16],
+        }
+
+    def audit_paths(self) -> list[str]:
+        """Everything that the audit reads: study files, outcomes, stored texts, tables."""
+        files = self.config.evidence
+        paths = [self.studies_folder, self.outcomes_file] if files else []
+        if files and files.sources and (self.folder / files.sources).is_dir():
+            paths.append(self.folder / files.sources)
+        tables = [analysis.table for analysis in self.config.analyses.values()]
+        paths += [self.folder / table for table in dict.fromkeys(tables) if table]
+        return [path.as_posix() for path in paths]
+
+    def audit_digest(self) -> str:
+        """Changes exactly when what the audit says changes."""
+        return report_digest(self.audit, self.audited())
+
+    def audited(self) -> dict[str, int]:
+        """How much the audit looked at."""
+        studies = self.evidence.studies if self.evidence else ()
+        tables = {a.table for a in self.config.analyses.values() if a.table}
+        return {
+            "study files": len(studies),
+            "reports": sum(len(study.content.reports) for study in studies),
+            "results": sum(len(study.content.results) for study in studies),
+            "tables": len(tables),
+            "analyses": len(self.config.analyses),
         }
 
     def source_paths(self, name: str) -> list[str]:
@@ -387,6 +414,14 @@ def _how_many(overlap: Overlap) -> str:
     return f"at most {overlap.at_most} " if overlap.at_most is not None else ""
 
 
+def report_digest(report: AuditReport, audited: Mapping[str, int]) -> str:
+    """Short hash of an audit, the same on every machine."""
+    found = hashlib.sha256(repr(sorted(audited.items())).encode())
+    for finding in report.findings:
+        found.update(repr(finding).encode("utf-8", "backslashreplace"))
+    return found.hexdigest()[:16]
+
+
 def preset(analysis: Analysis, defaults: Defaults) -> str:
     """Name of the preset of an analysis."""
     return analysis.preset or defaults.preset
@@ -494,9 +529,11 @@ def load_project(file: Path) -> Project:
         ]
         if not found:
             problems += _check_rows(name, analysis, rows[name], str(file))
+    problems += _check_decisions(config, evidence, str(file))
     if problems or config is None:
         raise InputError(_with_lines(problems, document))
-    found_by_rules = audit(review(file, config, evidence, rows), decisions(config, evidence))
+    decided = decisions(config, evidence, str(file))
+    found_by_rules = audit(review(file, config, evidence, rows), decided)
     kept = {name: blocked(taken, found_by_rules.findings) for name, taken in rows.items()}
     return Project(file, config, evidence, kept, found_by_rules)
 
@@ -541,18 +578,94 @@ def review(
     )
 
 
-def decisions(config: Config, evidence: Evidence | None) -> dict[str, list[Decision]]:
-    """Accepted flags by the file that they are about."""
-    found: dict[str, list[Decision]] = {}
-    for study in evidence.studies if evidence else ():
-        found[study.file] = [_decision(flag) for flag in study.content.accepted_flags]
+def decisions(
+    config: Config, evidence: Evidence | None, file: str = ""
+) -> dict[str, list[Decision]]:
+    """Accepted flags by the file that they are about; `file` is the configuration's name."""
+    found = of_studies(evidence.studies if evidence else ())
     for flag in config.audit.accepted_flags:
-        found.setdefault(flag.table, []).append(_decision(flag))
+        found.setdefault(flag.table or file, []).append(_decision(flag))
     return found
+
+
+def of_studies(studies: Iterable[Study]) -> dict[str, list[Decision]]:
+    """Accepted flags of study files, by file."""
+    return {
+        study.file: [_decision(flag) for flag in study.content.accepted_flags]
+        for study in studies
+    }
 
 
 def _decision(flag: AcceptedFlag) -> Decision:
     return Decision(flag.rule, flag.place, flag.decision, flag.reason, flag.who, flag.when)
+
+
+def _check_decisions(
+    config: Config | None, evidence: Evidence | None, file: str
+) -> list[Problem]:
+    """Decisions name rules and tables that exist, and each finding once."""
+    problems = [p for study in evidence.studies for p in check_flags(study)] if evidence else []
+    if config is None:
+        return problems
+    flags = config.audit.accepted_flags
+    problems += _wrong_flags(
+        [(flag.table or "", flag) for flag in flags], file, "audit.accepted_flags[{}]", {}
+    )
+    tables = {analysis.table for analysis in config.analyses.values() if analysis.table}
+    problems += [
+        Problem(
+            file,
+            f"audit.accepted_flags[{i}].table",
+            f"the table {echo(flag.table)}",
+            f"a table of an analysis: {choices(tables) or 'there is none'}",
+            f"write it as the analysis does{nearest(flag.table, tables)}",
+        )
+        for i, flag in enumerate(flags, 1)
+        if flag.table and flag.table not in tables
+    ]
+    return problems
+
+
+def check_flags(study: Study) -> list[Problem]:
+    """Decisions in a study file that name no rule, or contradict each other."""
+    flags = study.content.accepted_flags
+    lines = {i: study.line(f"accepted_flags.{i}") for i in range(1, len(flags) + 1)}
+    return _wrong_flags([("", flag) for flag in flags], study.file, "accepted_flags[{}]", lines)
+
+
+def _wrong_flags(
+    flags: Sequence[tuple[str, AcceptedFlag]],
+    file: str,
+    place: str,
+    lines: Mapping[int, int | None],
+) -> list[Problem]:
+    problems = []
+    seen: set[tuple[str, str, str]] = set()
+    for i, (table, flag) in enumerate(flags, 1):
+        if flag.rule not in RULES:
+            problems.append(
+                Problem(
+                    file,
+                    f"{place.format(i)}.rule",
+                    f"the rule {echo(flag.rule)}",
+                    "a rule of the audit: docs/audit-rules.md, or evisynth audit --rules",
+                    f"correct it{nearest(flag.rule, RULES)}",
+                    lines.get(i),
+                )
+            )
+        if (table, flag.rule, flag.place) in seen:
+            problems.append(
+                Problem(
+                    file,
+                    place.format(i),
+                    f"a second decision on {flag.rule} at {echo(flag.place)}",
+                    "one decision on each finding",
+                    "keep the one that holds",
+                    lines.get(i),
+                )
+            )
+        seen.add((table, flag.rule, flag.place))
+    return problems
 
 
 def _table_material(analysis: Analysis, base: Path) -> TableMaterial:

@@ -15,6 +15,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from evisynth.audit.records import LEVELS
+from evisynth.audit.registry import RULES
+from evisynth.audit.run import UNANSWERED, UNANSWERED_MEANS
 from evisynth.config import AnalysisId, Config, RelativePath
 from evisynth.conversions import CONVERSIONS, methods, named
 from evisynth.conversions import FIELDS as CONVERSION_FIELDS
@@ -97,6 +100,15 @@ letter.
 Of the study as a whole:
 
 {study_fields}"""
+
+RULES_PAGE = """\
+# Rules of the audit
+
+What verdicts and levels mean, and how to decide on a finding: [audit.md](audit.md). A rule
+looks at one study file, one table, one analysis or its fit, or at the whole review. Its level
+is that of a plain inconsistency; milder forms of one are warnings or notes.
+`evisynth audit --rules` prints this list.
+"""
 
 MINIMAL_STUDY = """\
 study: mystudy-2027
@@ -482,6 +494,22 @@ def conversions() -> str:
     )
 
 
+def audit_rules() -> str:
+    """Give the tables of the rules of the audit, out of the registry that runs them."""
+    text = ""
+    for level in LEVELS:
+        rows = [
+            (f"`{rule.id}`", rule.scope, *map(_escaped, (rule.definition, rule.reference)))
+            for rule in sorted(RULES.values(), key=lambda rule: rule.id)
+            if rule.level == level
+        ]
+        if level == "warning":
+            rows.append((f"`{UNANSWERED}`", "review", UNANSWERED_MEANS, ""))
+        table = _table(("rule", "looks at", "fails when", "source"), rows)
+        text += f"\n## {level.capitalize()}s\n\n{table}\n"
+    return text
+
+
 def measures() -> str:
     """Give the table of the effect measures, out of the registry that computes them."""
     rows = [
@@ -544,6 +572,7 @@ def expected() -> dict[Path, str]:
         MEASURES_PAGE + NOTE + "\n" + measures() + "\n## Options\n\n" + options()
     )
     files[Path("docs/conversions.md")] = conversions()
+    files[Path("docs/audit-rules.md")] = RULES_PAGE + NOTE + audit_rules()
     return files
 
 

@@ -1,8 +1,8 @@
 """Run the rules over the evidence, put decisions to findings, and say which rows stay out."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evisynth.audit.material import Review
 from evisynth.audit.records import (
@@ -12,14 +12,21 @@ from evisynth.audit.records import (
     Counts,
     Decision,
     Finding,
+    Place,
     Rule,
 )
 from evisynth.audit.registry import RULES
 from evisynth.rows import RawRow
 
 VERDICTS = ("inconsistent", "undecided", "consistent")
+UNANSWERED = "DECISION"
+"""Name under which a decision that answers to no finding is itself a finding."""
+UNANSWERED_MEANS = (
+    "A decision (`accepted_flags`) answers to no finding: what it was about has been "
+    "corrected, or its rule or place is misspelt."
+)
 Decisions = Mapping[str, Sequence[Decision]]
-"""Decisions by the file (study file or table) whose findings they are about."""
+"""Decisions by the file (study file, table, configuration) whose findings they are about."""
 
 
 def audit(
@@ -29,7 +36,8 @@ def audit(
 
     Parameters
     ----------
-    decisions : accepted flags; one that answers to no finding is returned as `unused`.
+    decisions : accepted flags; one that answers to no finding is returned as `unused`, and is
+        a finding of its own.
     """
     answers = {
         (file, answer.rule, answer.place): answer
@@ -37,28 +45,75 @@ def audit(
         for answer in answered
     }
     findings: dict[Finding, None] = {}
-    tally: Counter[tuple[str, str]] = Counter()
+    used: set[tuple[str, str, str]] = set()
     for rule in rules.values():
         for check in _checks(rule, review):
-            key = (check.place.file, rule.id, check.place.text)
-            answer = answers.get(key) if check.verdict == "inconsistent" else None
+            answer = None
+            if check.verdict == "inconsistent" and answers:
+                key = (check.place.file, rule.id, check.place.text)
+                answer = answers.get(key)
+                if answer:
+                    used.add(key)
             findings[Finding(rule.id, check.level or rule.level, check, answer)] = None
-    for finding in findings:
-        tally[finding.rule, finding.check.verdict] += 1
-    used = {(f.check.place.file, f.rule, f.check.place.text) for f in findings if f.decision}
+    tally = Counter((finding.rule, finding.check.verdict) for finding in findings)
+    # rules that need a fit are answered elsewhere
+    unused = tuple(
+        (key[0], answer)
+        for key, answer in answers.items()
+        if key not in used and not (key[1] in rules and rules[key[1]].scope == "fit")
+    )
+    stale = _stale(unused, review)
     return AuditReport(
-        tuple(sorted(findings, key=_gravity)),
+        tuple(sorted([*findings, *stale], key=_gravity)),
         {
             name: Counts(
-                *(
-                    tally[name, verdict]
-                    for verdict in ("consistent", "inconsistent", "undecided")
-                )
+                tally[name, "consistent"],
+                tally[name, "inconsistent"],
+                tally[name, "undecided"],
             )
             for name in rules
         },
-        tuple((key[0], answer) for key, answer in answers.items() if key not in used),
+        unused,
     )
+
+
+def merged(reports: Sequence[AuditReport]) -> AuditReport:
+    """Several reports as one, of files that were audited by themselves."""
+    counts: dict[str, Counts] = {}
+    for report in reports:
+        for name, one in report.counts.items():
+            other = counts.get(name, Counts())
+            counts[name] = Counts(
+                one.consistent + other.consistent,
+                one.inconsistent + other.inconsistent,
+                one.undecided + other.undecided,
+            )
+    findings = dict.fromkeys(f for report in reports for f in report.findings)
+    return AuditReport(
+        tuple(sorted(findings, key=_gravity)),
+        counts,
+        tuple(entry for report in reports for entry in report.unused),
+    )
+
+
+def _stale(unused: Iterable[tuple[str, Decision]], review: Review) -> list[Finding]:
+    """A decision on something that is no longer found is said: it may hide a misspelling."""
+    studies = {of_study.study.file: of_study.study.id for of_study in review.studies}
+    return [
+        Finding(
+            UNANSWERED,
+            "warning",
+            Check(
+                Place(file, None, studies.get(file, ""), "", answer.place),
+                "inconsistent",
+                f"{answer.rule}: {answer.decision}",
+                "no such finding",
+                f"the decision of {answer.who} of {answer.when} answers to no finding",
+                "remove it, or correct its `rule` and `place` as audit.csv has them",
+            ),
+        )
+        for file, answer in unused
+    ]
 
 
 def _checks(rule: Rule, review: Review) -> Iterable[Check]:
@@ -75,12 +130,13 @@ def _checks(rule: Rule, review: Review) -> Iterable[Check]:
         yield from rule.check(review)
 
 
-def _gravity(finding: Finding) -> tuple[int, int, str, int, str, str]:
-    """Failures first, the gravest first, then by file and line."""
+def _gravity(finding: Finding) -> tuple[int, int, bool, str, int, str, str]:
+    """Failures first, the gravest first, the open ones first, then by file and line."""
     place = finding.check.place
     return (
         VERDICTS.index(finding.check.verdict),
         LEVELS.index(finding.level),
+        finding.decision is not None,
         place.file,
         place.line or 0,
         place.text,
@@ -88,32 +144,80 @@ def _gravity(finding: Finding) -> tuple[int, int, str, int, str, str]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Findings by the file and the entry (``results.ID``, ``row N``) that they are about."""
+
+    by_entry: Mapping[tuple[str, str], Sequence[Finding]]
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> "_Index":
+        found: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for finding in findings:
+            for entry in dict.fromkeys(finding.check.place.results):
+                found[finding.check.place.file, entry].append(finding)
+        return cls(found)
+
+    def about(self, row: RawRow) -> list[Finding]:
+        return [f for f in self.by_entry.get(_entry(row), ()) if _same_arms(f, row)]
+
+
+def _entry(row: RawRow) -> tuple[str, str]:
+    """File and entry of a row: the id of a result, or ``row N`` of a table."""
+    file, _, entry = row.place.partition("#")
+    return file, entry.removeprefix("results.")
+
+
+def _same_arms(finding: Finding, row: RawRow) -> bool:
+    arms = {arm.partition("/")[2] for arm in row.arms}
+    named = finding.check.place.arms
+    return not named or not arms or bool(arms & set(named))
+
+
 def blocked(rows: Iterable[RawRow], findings: Iterable[Finding]) -> tuple[RawRow, ...]:
     """The rows of an analysis; those that an open error is about are not pooled, with reasons.
 
     A row of a study file is met by a finding on its result, in one of its arms if the finding
-    names arms; a row of a table by a finding on its row.
+    names arms; a row of a table by a finding on its row. A row that is pooled because a person
+    accepted an error has a note that says so.
     """
-    open_errors = [finding for finding in findings if finding.blocks]
-    return tuple(_blocked(row, open_errors) for row in rows) if open_errors else tuple(rows)
+    telling = [f for f in findings if f.blocks or _accepted(f)]
+    if not telling:
+        return tuple(rows)
+    index = _Index.of(telling)
+    return tuple(_blocked(row, index) for row in rows)
 
 
-def _blocked(row: RawRow, errors: Sequence[Finding]) -> RawRow:
+def _accepted(finding: Finding) -> bool:
+    """Whether it is an error that only a person's decision lets in."""
+    return (
+        finding.level == "error"
+        and finding.check.verdict == "inconsistent"
+        and finding.decision is not None
+        and finding.decision.decision == "accept"
+    )
+
+
+def _blocked(row: RawRow, index: _Index) -> RawRow:
     if not row.included:
         return row
-    reasons = dict.fromkeys(
-        f"audit, {error.rule}: {error.check.explanation}"
-        for error in errors
-        if concerns(error, row)
+    about = index.about(row)
+    reasons = dict.fromkeys(_reason(finding) for finding in about if finding.blocks)
+    if reasons:
+        return replace(row, included=False, reason="; ".join(reasons))
+    notes = dict.fromkeys(
+        f"audit, {finding.rule}: {finding.decision}" for finding in about if _accepted(finding)
     )
-    return replace(row, included=False, reason="; ".join(reasons)) if reasons else row
+    return replace(row, notes=(*row.notes, *notes)) if notes else row
+
+
+def _reason(finding: Finding) -> str:
+    decided = f" ({finding.decision})" if finding.decision else ""
+    return f"audit, {finding.rule}: {finding.check.explanation}{decided}"
 
 
 def concerns(finding: Finding, row: RawRow) -> bool:
     """Whether a finding is about the numbers of a row."""
+    file, entry = _entry(row)
     place = finding.check.place
-    file, _, entry = row.place.partition("#")
-    if place.file != file or entry.removeprefix("results.") not in place.results:
-        return False
-    arms = {arm.partition("/")[2] for arm in row.arms}
-    return not place.arms or not arms or bool(arms & set(place.arms))
+    return place.file == file and entry in place.results and _same_arms(finding, row)
