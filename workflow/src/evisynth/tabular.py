@@ -1,15 +1,14 @@
 """Tidy CSV and JSON with full precision, the same bytes on every run; free of numpy."""
 
-import csv
-import io
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FORMULA = re.compile(r"[=+\-@\t\r]")
+FORMULA = re.compile(r"[=+\-@\t\r']")
 NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?%?", re.IGNORECASE)
+SPECIAL = re.compile(r'[",\n\r]')
 
 Cell = str | float | int | bool | None
 
@@ -27,20 +26,33 @@ def cell(value: Cell) -> str:
             repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
         )
     text = str(value)
-    # A spreadsheet would run a text that begins like a formula; a printed number is none.
+    # A spreadsheet would run a text that begins like a formula; a printed number is none. What
+    # begins with an apostrophe gets another one, so that `text_of` knows which are ours.
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+
+
+def text_of(written: str) -> str:
+    """The text that `cell` wrote as `written`."""
+    return written.removeprefix("'")
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
     """A CSV text with LF line ends; every row has exactly these columns."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    lines = [_line(columns)]
     for row in rows:
         if set(row) - set(columns):
             raise KeyError(f"columns not announced: {sorted(set(row) - set(columns))}")
-        writer.writerow([cell(row.get(column)) for column in columns])
-    return stream.getvalue()
+        lines.append(_line([cell(row.get(column)) for column in columns]))
+    return "".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """One record; unlike `csv.writer` with LF line ends it quotes a carriage return too."""
+    quoted = [
+        '"' + text.replace('"', '""') + '"' if SPECIAL.search(text) else text for text in cells
+    ]
+    # a single empty cell would be an empty line, which readers skip
+    return (",".join(quoted) or '""') + "\n"
 
 
 def to_json(value: Any) -> str:
