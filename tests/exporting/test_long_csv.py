@@ -24,7 +24,7 @@ from evisynth.exporting.long_csv import (
 )
 from evisynth.exporting.study_yaml import study_yaml
 from evisynth.schema import Count, Id, NumberText, PrintedText, Strict, Text
-from evisynth.studyfile import ArmValue, Interval, Outcome, Result, StudyFile
+from evisynth.studyfile import ArmValue, Interval, Outcome, StudyFile
 from evisynth.validation import validate
 from evisynth.yamltext import read_yaml
 

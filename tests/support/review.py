@@ -137,7 +137,10 @@ class Project:
         }
 
 
-TABLES = ("studies", "reports", "arms", "results", "moves", "overlaps")
+TABLES = (
+    "studies reports arms results moves overlaps captions references methods claims splits "
+    "sums flags risk_of_bias"
+).split()
 EVIDENCE = {f"evidence/{t}.csv" for t in TABLES}
 
 
