@@ -102,6 +102,7 @@ rule engines:
 rule summary:
     input:
         fits=expand(f"{RESULTS}/{{analysis}}/fit.json", analysis=ANALYSES),
+        effects=expand(f"{RESULTS}/{{analysis}}/effects.csv", analysis=ANALYSES),
         code=code("summary"),
     output:
         f"{RESULTS}/summary.csv",
