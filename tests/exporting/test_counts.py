@@ -11,7 +11,9 @@ from evisynth.steps.pool import write_pooled
 from evisynth.steps.summary import write_summary
 
 ROOT = Path(__file__).parents[2]
-POOLED = "effects pooled heterogeneity tau2_intervals components blups beyond fit".split()
+POOLED = (
+    "effects pooled heterogeneity tau2_intervals components blups beyond script fit".split()
+)
 
 
 @pytest.fixture(scope="module")

@@ -157,6 +157,7 @@ def pooled_of(*analyses: str) -> set[str]:
         "components.csv",
         "blups.csv",
         "beyond.csv",
+        "metafor.R",
         "fit.json",
     )
     return {f"{a}/{name}" for a in analyses for name in names}

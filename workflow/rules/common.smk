@@ -55,6 +55,7 @@ TARGETS = [
             "components.csv",
             "blups.csv",
             "beyond.csv",
+            "metafor.R",
             "fit.json",
             "engines.csv",
             *(f"{table}.csv" for table in MODERATORS if PROJECT.has_moderators(analysis)),

@@ -37,6 +37,7 @@ rule pool:
         components=f"{RESULTS}/{{analysis}}/components.csv",
         blups=f"{RESULTS}/{{analysis}}/blups.csv",
         beyond=f"{RESULTS}/{{analysis}}/beyond.csv",
+        script=f"{RESULTS}/{{analysis}}/metafor.R",
         fit=f"{RESULTS}/{{analysis}}/fit.json",
     log:
         f"{RESULTS}/logs/pool/{{analysis}}.log",

@@ -1,13 +1,20 @@
 """``evisynth export``: evidence as long tables and back, an analysis as an R script."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import InputError, Problem, echo
 from evisynth.exporting.long_csv import read_long, read_long_outcomes, write_long
+from evisynth.exporting.r_script import Asked, r_script
 from evisynth.exporting.study_yaml import outcomes_yaml, study_yaml
 from evisynth.files import write_text
+from evisynth.measures import compute_effects
 from evisynth.project import load_project
+from evisynth.records import as_pooled
+from evisynth.steps.pool import fit_analysis
+from evisynth.tables import effects_csv
+from evisynth.validation import nearest
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +60,8 @@ def run(given: argparse.Namespace) -> tuple[str, int]:
         return _studies(given.source, given.out), 0
     if not given.config.is_file():
         raise ValueError(f"no file {given.config}: name the configuration with --config")
+    if given.kind == "r":
+        return _script(given.config, given.analysis, given.out), 0
     return _evidence(given.config, given.out), 0
 
 
@@ -62,6 +71,29 @@ def _evidence(config: Path, out: Path) -> str:
         raise ValueError(f"{config} names no study files: there is nothing but its tables")
     names = write_long([study.content for study in evidence.studies], out, evidence.outcomes)
     return _written(out, names)
+
+
+def _script(config: Path, analysis: str, out: Path) -> str:
+    project = load_project(config)
+    known = list(project.config.analyses)
+    if analysis not in known:
+        raise ValueError(
+            f"found {echo(analysis)}; expected one of {', '.join(known)}"
+            f"{nearest(analysis, known)}"
+        )
+    choices, pooling = project.effects_settings(analysis), project.pooling_settings(analysis)
+    effects = compute_effects(
+        choices["measure"],
+        project.rows[analysis],
+        level=choices["level"],
+        options=choices["options"],
+        **choices["zero_cells"],
+    )
+    fit = fit_analysis(effects, pooling, str(config))
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "effects.csv", effects_csv(as_pooled(effects, fit.entered), fit.weights))
+    write_text(out / "metafor.R", r_script(Asked(effects, fit, choices, pooling)))
+    return _written(out, ["effects.csv", "metafor.R"])
 
 
 def _studies(source: Path, out: Path) -> str:
@@ -91,5 +123,5 @@ def _studies(source: Path, out: Path) -> str:
     return _written(out, texts)
 
 
-def _written(out: Path, names: "list[str] | dict[str, str]") -> str:
+def _written(out: Path, names: Iterable[str]) -> str:
     return f"{out}: {', '.join(names)}\n"
