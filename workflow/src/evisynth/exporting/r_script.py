@@ -442,10 +442,13 @@ multilevel <- function(frame, random, method, rho, within, robust) {{
                 control = list(rel.tol = 1e-12, x.tol = 1e-12))
   found <- c(estimate = fit$beta[1], tau2 = sum(fit$sigma2))
   if (robust == "none") return(c(found, se = fit$se[1]))
-  if (robust == "CR0") return(c(found, se = robust(fit, frame$level1, adjust = FALSE)$se[1]))
+  if (robust %in% c("CR0", "CR1")) {{
+    sandwich <- metafor::robust(fit, frame$level1, adjust = robust == "CR1")
+    return(c(found, se = sandwich$se[1]))
+  }}
   if (robust == "CR2" && requireNamespace("clubSandwich", quietly = TRUE)) {{
-    cluster <- frame$level1
-    return(c(found, se = robust(fit, cluster, clubSandwich = TRUE)$se[1]))
+    sandwich <- metafor::robust(fit, frame$level1, clubSandwich = TRUE)
+    return(c(found, se = sandwich$se[1]))
   }}
   cat("  (standard error not compared: ", robust, " needs clubSandwich)\\n", sep = "")
   found

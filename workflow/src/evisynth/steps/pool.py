@@ -109,7 +109,12 @@ def _impossible(
 def write_pooled(
     effects: str, settings: Mapping[str, Any], output: Mapping[str, str], file: str
 ) -> None:
-    """Write the tables of one analysis, its R script and fit.json; `file` is the configuration's name."""
+    """Write the tables of one analysis, its R script and fit.json.
+
+    Parameters
+    ----------
+    file : name of the configuration, for messages.
+    """
     stored = Path(effects).read_text(encoding="utf-8")
     sizes = effects_from_json(stored)
     fit = fit_analysis(sizes, settings, file)
