@@ -195,6 +195,25 @@ def test_choices_of_zero_cells_and_models_are_those_of_the_analysis(more, tmp_pa
 
 
 @needs_metafor
+@pytest.mark.parametrize("measure", ["PLO", "IRLN", "OR"])
+def test_an_outcome_that_never_occurs_is_no_difference(measure, tmp_path):
+    """The likelihood of the counts has its maximum at no risk at all, which metafor refuses."""
+    config = small_review(tmp_path / "review", measure, "")
+    text = config.read_text().replace("model: {family: IV}", "model: {family: GLMM}")
+    config.write_text(text)
+    table = config.parent / "table.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    events = [i for i, name in enumerate(lines[0]) if name in ("xi", "ai", "ci")]
+    for line in lines[1:]:
+        for i in events:
+            line[i] = "0"
+    table.write_text("".join(",".join(line) + "\n" for line in lines))
+    export(config, "one", tmp_path / "out")
+    done = run_r("metafor.R", folder=tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_metafor
 @pytest.mark.parametrize("robust", ["none", "CR0", "CR1"])
 @pytest.mark.parametrize("rho", ["", ", rho: 0.6, within: district"])
 def test_multilevel_models_with_their_standard_errors(robust, rho, tmp_path):

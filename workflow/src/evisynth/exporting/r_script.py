@@ -150,7 +150,9 @@ def _effect_sizes(asked: Asked) -> Iterator[str]:
     effects, measure = asked.effects, asked.effects.measure
     yield "# --- effect sizes ---------------------------------------------------------------"
     if not any(effects.included):
-        yield "# no row has an effect size that is pooled\n"
+        yield "# no row has an effect size that is pooled"
+        yield "used <- integer()"
+        yield 'es <- dat[used, c("yi", "vi")]\n'
         return
     yield f"used <- {_rows(effects.included)}"
     if why := _not_computed(asked):
@@ -212,6 +214,8 @@ def _models(asked: Asked) -> Iterator[str]:
         call, why, tolerance = _call(asked, row)
         if math.isnan(row.estimate):
             call, why = "", "not estimable"
+        elif math.isinf(row.estimate):
+            call, why = "", "at the end of its scale, where metafor has no model"
         if not call:
             yield f"# {r_comment(name)}: not refitted, {r_comment(why)}"
             continue
@@ -461,11 +465,14 @@ CONTROL = """\
 level <- {level}
 # tight, so that what differs is the method and not where an iteration stops
 control <- list(threshold = 1e-11, tol = 1e-13, maxiter = 10000,
-                tau2.max = 100 * (1 + var(es$yi) + max(es$vi)))
+                tau2.max = 100 * (1 + sum((es$yi - mean(es$yi))^2) + sum(es$vi)))
 """
 
 TAIL = """\
 cat(sprintf("%d numbers compared, %d differ; %d models not compared\\n", compared,
             length(failed), length(missed)))
-if (length(failed)) stop("metafor differs: ", paste(failed, collapse = "; "), call. = FALSE)
+if (length(failed)) {
+  cat("What is known to differ, and which program is right, is in docs/agreement.md.\\n")
+  stop("metafor differs: ", paste(failed, collapse = "; "), call. = FALSE)
+}
 """
