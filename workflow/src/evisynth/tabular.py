@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FORMULA = re.compile(r"[=+\-@\t\r']")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?%?", re.IGNORECASE)
 SPECIAL = re.compile(r'[",\n\r]')
 
@@ -27,13 +27,13 @@ def cell(value: Cell) -> str:
         )
     text = str(value)
     # A spreadsheet would run a text that begins like a formula; a printed number is none. What
-    # begins with an apostrophe gets another one, so that `text_of` knows which are ours.
+    # begins with an apostrophe before one gets another, so that `plain` is the way back.
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
-def text_of(written: str) -> str:
-    """The text that `cell` wrote as `written`."""
-    return written.removeprefix("'")
+def plain(text: str) -> str:
+    """The text of which `cell` made `text`: without the apostrophe before a formula."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:

@@ -38,7 +38,7 @@ from evisynth.studyfile import (
     StudyFile,
     Sum,
 )
-from evisynth.tabular import Cell, text_of, to_csv
+from evisynth.tabular import Cell, plain, to_csv
 from evisynth.validation import choices, nearest, validate
 from evisynth.yamltext import Document, read_text
 
@@ -470,7 +470,7 @@ class _Reader:
                 return []
             for cells in reader:
                 if len(cells) == len(first):
-                    texts = [text_of(cell) for cell in cells]
+                    texts = [plain(cell) for cell in cells]
                     found.append((reader.line_num, dict(zip(first, texts, strict=True))))
                 elif cells:
                     self._wrong(

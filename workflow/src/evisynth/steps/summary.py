@@ -10,7 +10,7 @@ from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
 from evisynth.tables import fit_from_json
-from evisynth.tabular import Cell, text_of, to_csv
+from evisynth.tabular import Cell, plain, to_csv
 
 COLUMNS = (
     "analysis title outcome measure k k_total n_total model method test estimate ci_low "
@@ -46,7 +46,7 @@ def _pooled_studies(effects: Path) -> set[str]:
     """Ids of the studies of which a row is pooled."""
     with effects.open(encoding="utf-8", newline="") as stream:
         return {
-            text_of(row["study"]) for row in csv.DictReader(stream) if row["included"] == "true"
+            plain(row["study"]) for row in csv.DictReader(stream) if row["included"] == "true"
         }
 
 
