@@ -189,6 +189,116 @@ def test_two_hazard_ratios_of_one_study_are_refused(review):
     assert "'adjusted'" in problem.found
 
 
+# --- several reports of one study ------------------------------------------------------------
+
+
+def second_report(review, report="", keys="", arm="all", events=12, more=""):
+    """Another report of the study beta with a number of the same outcome."""
+    review.change(
+        BETA,
+        "reports: [{id: b1, kind: journal_article}]",
+        f"reports: [{{id: b1, kind: conference_abstract{report}}}, "
+        f"{{id: b2, kind: journal_article{keys}}}]",
+    )
+    review.change(
+        BETA,
+        "$",
+        f"  - id: again\n    outcome: orr\n    report: b2\n    quote: x\n"
+        f"    arms: {{{arm}: {{events: {events}, n: 30}}}}\n{more}",
+    )
+
+
+def of_beta(review):
+    return [row for row in review.rows("response") if row.study == "beta"]
+
+
+def test_a_superseded_report_gives_way_to_the_newer_one(review):
+    second_report(review, ", superseded_by: b2")
+    (row,) = of_beta(review)
+    assert (row.report, row.numbers["xi"], row.included) == ("b2", 12, True)
+    assert row.notes == ("taken instead of 'orr' of b1 (xi 9, ni 30)",)
+
+
+def test_a_report_that_is_superseded_through_another_gives_way(review):
+    review.change(
+        BETA,
+        "reports: [{id: b1, kind: journal_article}]",
+        "reports: [{id: b1, kind: press_release, superseded_by: b3}, {id: b2, "
+        "kind: journal_article}, {id: b3, kind: preprint, superseded_by: b2}]",
+    )
+    review.change(
+        BETA,
+        "$",
+        "  - id: again\n    outcome: orr\n    report: b2\n    quote: x\n"
+        "    arms: {all: {events: 12, n: 30}}\n",
+    )
+    (row,) = of_beta(review)
+    assert row.report == "b2"
+
+
+def test_reports_that_supersede_each_other_are_left_to_the_reviewer(review):
+    second_report(review, ", superseded_by: b2", ", superseded_by: b1")
+    # both have given way, so none is pooled: shown with its reason, not silently taken
+    rows = of_beta(review)
+    assert [row.included for row in rows] == [False, False]
+    assert {row.reason for row in rows} == {
+        "its report is superseded by b2",
+        "its report is superseded by b1",
+    }
+
+
+def test_a_number_of_a_superseded_report_only_stays_and_says_so(review):
+    second_report(review, ", superseded_by: b2", more="    use: no\n    why_not: rounded\n")
+    (row,) = of_beta(review)
+    assert (row.report, row.included) == ("b1", True)
+    assert "from b1, which is superseded by b2" in row.notes[0]
+
+
+def test_a_duplicate_gives_way_to_the_report_that_it_repeats(review):
+    second_report(review, keys=", duplicate_of: b1")
+    (row,) = of_beta(review)
+    assert row.report == "b1"
+    assert row.notes == ("taken instead of 'again' of b2 (xi 12, ni 30)",)
+
+
+def test_the_primary_report_is_authoritative(review):
+    second_report(review, keys=", primary: true")
+    (row,) = of_beta(review)
+    assert (row.report, row.numbers["xi"]) == ("b2", 12)
+
+
+def test_a_superseded_number_can_be_chosen_all_the_same(review):
+    second_report(review, ", superseded_by: b2")
+    review.change(CONFIG, MEASURE, f"{MEASURE}\n    choose: {{beta: orr}}")
+    (row,) = of_beta(review)
+    assert (row.report, row.numbers["xi"]) == ("b1", 9)
+
+
+@pytest.mark.parametrize(
+    ("report", "keys", "more"),
+    [
+        ("", "", ""),  # neither is primary
+        (", primary: true", ", primary: true", ""),  # both are
+        ("", ", primary: true", "    subgroup: refractory\n"),  # not the same patients
+    ],
+)
+def test_reports_of_which_none_is_authoritative_are_refused(review, report, keys, more):
+    second_report(review, report, keys, more=more)
+    assert "the arm 'all' would enter twice" in reused(review)
+
+
+def test_the_primary_report_at_another_time_point_does_not_decide(review):
+    second_report(review, keys=", primary: true", more="    when: after 2 cycles\n")
+    review.change(BETA, "    quote: 9 of 30 responded", "    quote: x\n    when: best response")
+    assert "the arm 'all' would enter twice" in reused(review)
+
+
+def test_a_superseded_number_of_other_patients_is_kept(review):
+    review.change(BETA, "results:\n", "  - {id: second, n: 30, treatment: new}\nresults:\n")
+    second_report(review, ", superseded_by: b2", arm="second")
+    assert [row.included for row in of_beta(review)] == [True, True]
+
+
 # --- direction -------------------------------------------------------------------------------
 
 

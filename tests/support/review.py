@@ -138,7 +138,10 @@ class Project:
         }
 
 
-TABLES = ("studies", "reports", "arms", "results", "moves", "overlaps")
+TABLES = (
+    "studies reports arms results moves overlaps captions references methods claims splits "
+    "sums flags risk_of_bias"
+).split()
 EVIDENCE = {f"evidence/{t}.csv" for t in TABLES}
 AUDIT = {"evidence/audit.csv", "evidence/audit_rules.csv", "evidence/audit.html"}
 
@@ -156,6 +159,7 @@ def pooled_of(*analyses: str) -> set[str]:
         "components.csv",
         "blups.csv",
         "beyond.csv",
+        "metafor.R",
         "fit.json",
     )
     return {f"{a}/{name}" for a in analyses for name in names}

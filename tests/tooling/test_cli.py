@@ -38,7 +38,7 @@ def results(config, analysis, folder):
     effects = folder / command.EFFECTS
     write_effects(config, analysis, project.effects_digest(analysis), str(effects))
     output = {name: str(folder / f"{name}.csv") for name in OUTPUTS}
-    output["fit"] = str(folder / command.FIT)
+    output |= {"script": str(folder / "metafor.R"), "fit": str(folder / command.FIT)}
     write_pooled(str(effects), project.pooling_settings(analysis), output, str(config))
     return folder
 

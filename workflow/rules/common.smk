@@ -57,6 +57,7 @@ TARGETS = [
             "components.csv",
             "blups.csv",
             "beyond.csv",
+            "metafor.R",
             "fit.json",
             "engines.csv",
             "audit.csv",

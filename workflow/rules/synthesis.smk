@@ -37,6 +37,7 @@ rule pool:
         components=f"{RESULTS}/{{analysis}}/components.csv",
         blups=f"{RESULTS}/{{analysis}}/blups.csv",
         beyond=f"{RESULTS}/{{analysis}}/beyond.csv",
+        script=f"{RESULTS}/{{analysis}}/metafor.R",
         fit=f"{RESULTS}/{{analysis}}/fit.json",
     log:
         f"{RESULTS}/logs/pool/{{analysis}}.log",
@@ -102,6 +103,7 @@ rule engines:
 rule summary:
     input:
         fits=expand(f"{RESULTS}/{{analysis}}/fit.json", analysis=ANALYSES),
+        effects=expand(f"{RESULTS}/{{analysis}}/effects.csv", analysis=ANALYSES),
         code=code("summary"),
     output:
         f"{RESULTS}/summary.csv",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evisynth.errors import InputError, Problem, echo
+from evisynth.links import leads_out
 from evisynth.studyfile import Arm, Outcome, OutcomesFile, Result, StudyFile
 from evisynth.validation import choices, nearest, validate
 from evisynth.yamltext import Document, Keys, read_yaml, show
@@ -82,8 +83,8 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     Returns what could be read and every problem found; the evidence is complete only if there
     are none.
     """
-    problems: list[Problem] = []
-    known = _read_outcomes(outcomes, _name(outcomes, base), problems)
+    problems: list[Problem] = leads_out(outcomes, base, _name(outcomes, base))
+    known = {} if problems else _read_outcomes(outcomes, _name(outcomes, base), problems)
     studies: dict[str, Study] = {}
     documents: list[Document | None] = []
     if not folder.is_dir():
@@ -97,9 +98,17 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
             )
         )
         return Evidence((), known), problems
+    if away := leads_out(folder, base, _name(folder, base)):
+        return Evidence((), known), problems + away
     problems += _file_names(folder, base)
     for path in study_files(folder):
         name = _name(path, base)
+        # of a folder that is outside `base` as written, files must not leave that folder
+        away = leads_out(path, base, name) or leads_out(path, _home(folder, base), name)
+        if away:
+            problems += away
+            documents.append(None)
+            continue
         document, study = _read_study(path, name, known, problems)
         documents.append(document)
         if study is None or document is None:
@@ -152,6 +161,12 @@ def read_studies(files: Iterable[tuple[Path, str]]) -> tuple[Evidence, list[Prob
                 )
             )
     return Evidence(tuple(studies[key] for key in sorted(studies)), {}), problems
+
+
+def _home(folder: Path, base: Path) -> Path:
+    """Folder that study files must not lead out of."""
+    real = Path(os.path.realpath(folder))
+    return base if real.is_relative_to(os.path.realpath(base)) else folder
 
 
 def _ids(documents: list[Document | None]) -> frozenset[str] | None:

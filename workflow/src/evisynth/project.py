@@ -378,9 +378,25 @@ class Project:
     def summary_settings(self) -> dict[str, Any]:
         """What the summary depends on besides the fits."""
         return {
-            name: {"title": analysis.title, "outcome": analysis.outcome or ""}
+            name: {
+                "title": analysis.title,
+                "outcome": analysis.outcome or "",
+                "reports": self._reports(name),
+            }
             for name, analysis in self.config.analyses.items()
         }
+
+    def _reports(self, name: str) -> dict[str, list[int]]:
+        """How many reports each study of an analysis has, and how many that repeat another."""
+        if self.evidence is None or self.analysis(name).table:
+            return {}
+        taken = {row.study for row in self.rows[name]}
+        found = {}
+        for study in self.evidence.studies:
+            if study.id in taken:
+                repeated = sum(bool(r.duplicate_of) for r in study.content.reports)
+                found[study.id] = [len(study.content.reports) - repeated, repeated]
+        return found
 
 
 CERTAINTY = ("stated", "likely", "possible")

@@ -159,6 +159,38 @@ Everything else is optional. Three habits help:
 - A number that no report prints has `derived`, and one that must not be used has `use: no` with
   `why_not`.
 
+Several reports of one study are one file. The number of a report that has `superseded_by` or
+`duplicate_of` gives way to that of the report named there, where both give it for the same
+arms; else that of the one `primary` report is taken. What gives way is named in the notes of
+the row, and `choose` in the configuration overrules it. What the audit finds keeps a row out
+until `accepted_flags` says otherwise; rule and place are those of `audit.csv`:
+
+```yaml
+study: ourstudy-2028
+design: single_arm
+reports:
+  - {{id: abstract-2027, kind: conference_abstract, superseded_by: paper-2028}}
+  - {{id: paper-2028, kind: journal_article, primary: yes}}
+arms: [{{id: all, n: 20, treatment: anti_gd2_chemo}}]
+results:
+  - id: orr-2027
+    outcome: orr
+    arms: {{all: {{events: 7, n: 19}}}}
+    report: abstract-2027
+    quote: Seven of 19 patients responded
+  - outcome: orr
+    arms: {{all: {{events: 8, n: 20, printed: "42%"}}}}
+    report: paper-2028
+    quote: Eight of 20 patients (42%) responded
+accepted_flags:
+  - rule: COUNT-PERCENT
+    place: results.orr.arms.all
+    decision: accept
+    reason: the authors confirmed the count; 42% is a misprint for 40%
+    who: A. Reviewer
+    when: "2028-05-04"
+```
+
 An editor with YAML support completes and checks the keys after this first line (the path is
 relative to the file):
 

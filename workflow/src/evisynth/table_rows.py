@@ -9,6 +9,7 @@ from evisynth import conversions
 from evisynth.config import Analysis
 from evisynth.errors import InputError, Problem, echo
 from evisynth.inputs import INPUTS, check_numbers
+from evisynth.links import leads_out
 from evisynth.rows import RawRow
 from evisynth.spans import spans_of_table
 from evisynth.table import (
@@ -33,6 +34,9 @@ def table_rows(
     config : name of the configuration file, for messages.
     """
     name_of_table = str(analysis.table)
+    if away := leads_out(base / name_of_table, base, name_of_table):
+        problems += away
+        return []
     try:
         table = read_table(base / name_of_table, name_of_table)
     except InputError as error:

@@ -1,7 +1,5 @@
 """Tidy CSV and JSON with full precision, the same bytes on every run; free of numpy."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -10,6 +8,7 @@ from typing import Any
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?%?", re.IGNORECASE)
+SPECIAL = re.compile(r'[",\n\r]')
 
 Cell = str | float | int | bool | None
 
@@ -39,14 +38,21 @@ def plain(text: str) -> str:
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
     """A CSV text with LF line ends; every row has exactly these columns."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    lines = [_line(columns)]
     for row in rows:
         if set(row) - set(columns):
             raise KeyError(f"columns not announced: {sorted(set(row) - set(columns))}")
-        writer.writerow([cell(row.get(column)) for column in columns])
-    return stream.getvalue()
+        lines.append(_line([cell(row.get(column)) for column in columns]))
+    return "".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """One record; unlike `csv.writer` with LF line ends it quotes a carriage return too."""
+    quoted = [
+        '"' + text.replace('"', '""') + '"' if SPECIAL.search(text) else text for text in cells
+    ]
+    # a single empty cell would be an empty line, which readers skip
+    return (",".join(quoted) or '""') + "\n"
 
 
 def to_json(value: Any) -> str:

@@ -57,8 +57,8 @@ class Document:
         return shown.get(place)
 
 
-def read_text(path: Path, name: str) -> str:
-    """Content of a UTF-8 text file.
+def read_text(path: Path, name: str, largest: int = LARGEST_FILE) -> str:
+    """Content of a UTF-8 text file of at most `largest` bytes.
 
     Raises
     ------
@@ -76,10 +76,8 @@ def read_text(path: Path, name: str) -> str:
             raise problem("a folder", "a file", "correct the path")
         if not S_ISREG(status.st_mode):
             raise problem("a device or pipe", "a file", "correct the path")
-        if status.st_size > LARGEST_FILE:
-            raise problem(
-                f"{status.st_size} bytes", f"at most {LARGEST_FILE}", "split the file"
-            )
+        if status.st_size > largest:
+            raise problem(f"{status.st_size} bytes", f"at most {largest}", "split the file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise problem("no such file", "a text file", "create it or correct the path") from None

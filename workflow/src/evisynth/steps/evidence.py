@@ -1,10 +1,15 @@
-"""The evidence as tables: all studies, reports, arms, results and overlaps, checked."""
+"""The evidence as tables: all studies, reports, arms, results and overlaps, checked.
+
+Some are made for reading (`results` has the numbers of an arm beside those of its result); what
+only the audit needs is as in the long form of `evisynth export evidence`, which loses nothing.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evisynth.errors import InputError
 from evisynth.evidence import Evidence, Study, read_evidence
+from evisynth.exporting.long_csv import header, long_rows
 from evisynth.files import write_text
 from evisynth.studyfile import ArmValue, Result
 from evisynth.tabular import Cell, to_csv
@@ -24,11 +29,24 @@ COLUMNS = {
         "study result outcome kind category subgroup when arm events n unit printed estimate "
         "ci_low ci_high ci_level se mean sd median iqr_low iqr_high range_low range_high "
         "spread_low spread_high p numerator denominator parts model use why_not derived_from "
-        "derived_method report quote also also_quotes note place"
+        "derived_method limits_of limits_low limits_high report quote also "
+        "also_quotes note place"
     ),
     "moves": "study what from to n of report quote",
     "overlaps": "study with kind exactly at_most unit certainty report quote detail",
 }
+AS_LONG = (
+    "captions",
+    "references",
+    "methods",
+    "claims",
+    "splits",
+    "sums",
+    "flags",
+    "risk_of_bias",
+)
+"""Tables that are those of the long form."""
+COLUMNS |= {name: " ".join(header(name)) for name in AS_LONG}
 TABLES = tuple(COLUMNS)
 
 
@@ -50,6 +68,7 @@ def write_evidence(folder: Path, outcomes: Path, base: Path, output: Mapping[str
 def evidence_rows(evidence: Evidence) -> dict[str, list[dict[str, Cell]]]:
     """Rows of every evidence table, in the order of study ids and of the study files."""
     studies = evidence.studies
+    long = long_rows(study.content for study in studies)
     return {
         "studies": [_study(study) for study in studies],
         "reports": [row for study in studies for row in _reports(study)],
@@ -59,6 +78,7 @@ def evidence_rows(evidence: Evidence) -> dict[str, list[dict[str, Cell]]]:
         ],
         "moves": [row for study in studies for row in _moves(study)],
         "overlaps": [row for study in studies for row in _overlaps(study)],
+        **{name: long[name] for name in AS_LONG},
     }
 
 
@@ -136,6 +156,8 @@ def _result(study: Study, result: Result) -> Iterable[dict[str, Cell]]:
         **_bounds("ci", result.ci),
         **_derived(result),
     }
+    if result.limits:
+        common |= {f"limits_{key}": v for key, v in result.limits.model_dump().items()}
     for (
         key
     ) in "outcome kind category subgroup when p model use why_not report quote note".split():

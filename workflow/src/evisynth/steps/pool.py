@@ -1,5 +1,6 @@
 """From effect sizes to the pooled estimates and their heterogeneity."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from numpy.linalg import LinAlgError
 
 from evisynth.errors import NotComputable, Problem
+from evisynth.exporting.r_script import Asked, r_script
 from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display, pool, unpooled
@@ -107,8 +109,14 @@ def _impossible(
 def write_pooled(
     effects: str, settings: Mapping[str, Any], output: Mapping[str, str], file: str
 ) -> None:
-    """Write the tables of one analysis and fit.json; `file` is the configuration's name."""
-    sizes = effects_from_json(Path(effects).read_text(encoding="utf-8"))
+    """Write the tables of one analysis, its R script and fit.json.
+
+    Parameters
+    ----------
+    file : name of the configuration, for messages.
+    """
+    stored = Path(effects).read_text(encoding="utf-8")
+    sizes = effects_from_json(stored)
     fit = fit_analysis(sizes, settings, file)
     name = settings["analysis"]
     on_display = [display(estimate, measure_of(fit)) for estimate in fit.estimates]
@@ -120,4 +128,6 @@ def write_pooled(
     write_text(output["components"], components_csv(name, fit))
     write_text(output["blups"], shrunk_csv(name, sizes, fit, measure_of(sizes)))
     write_text(output["beyond"], beyond_csv(name, fit))
+    choices = json.loads(stored)["settings"]
+    write_text(output["script"], r_script(Asked(sizes, fit, choices, settings)))
     write_text(output["fit"], fit_to_json(fit, analysis=name, settings=dict(settings)))

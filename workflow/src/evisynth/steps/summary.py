@@ -1,6 +1,7 @@
 """One row per analysis: what a reader wants first."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,56 @@ from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
 from evisynth.tables import fit_from_json
-from evisynth.tabular import Cell, to_csv
+from evisynth.tabular import Cell, plain, to_csv
 
 COLUMNS = (
     "analysis title outcome measure k k_total n_total model method test estimate ci_low "
-    "ci_high pi_low pi_high p tau2 i2 level notes"
+    "ci_high pi_low pi_high p tau2 i2 level notes studies reports duplicate_reports"
 ).split()
 
 
-def write_summary(fits: Mapping[str, str], settings: Mapping[str, Any], output: str) -> None:
-    """Write summary.csv: display scale, analyses in the order of the configuration."""
+def write_summary(
+    fits: Mapping[str, str],
+    effects: Mapping[str, str],
+    settings: Mapping[str, Any],
+    output: str,
+) -> None:
+    """Write summary.csv: display scale, analyses in the order of the configuration.
+
+    Parameters
+    ----------
+    fits, effects : fit.json and effects.csv of every analysis.
+    settings : of every analysis its title, its outcome and, for each study that has a study
+        file, its number of reports and of those that repeat another (`reports`).
+    """
     rows = [
-        _row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text)
+        {
+            **_row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text),
+            **_counts(_pooled_studies(Path(effects[name])), text["reports"]),
+        }
         for name, text in settings.items()
     ]
     write_text(output, to_csv(COLUMNS, rows))
 
 
-def _row(name: str, fit: Fit, text: Mapping[str, str]) -> dict[str, Cell]:
+def _pooled_studies(effects: Path) -> set[str]:
+    """Ids of the studies of which a row is pooled."""
+    with effects.open(encoding="utf-8", newline="") as stream:
+        return {
+            plain(row["study"]) for row in csv.DictReader(stream) if row["included"] == "true"
+        }
+
+
+def _counts(studies: set[str], reports: Mapping[str, Sequence[int]]) -> dict[str, Cell]:
+    """Studies and their reports: k counts rows, of which a study can have several."""
+    counts: dict[str, Cell] = {"studies": len(studies)}
+    if studies <= reports.keys() and reports:
+        counts["reports"] = sum(reports[study][0] for study in studies)
+        counts["duplicate_reports"] = sum(reports[study][1] for study in studies)
+    return counts
+
+
+def _row(name: str, fit: Fit, text: Mapping[str, Any]) -> dict[str, Cell]:
     row: dict[str, Cell] = {
         "analysis": name,
         "title": text["title"],

@@ -1,0 +1,1 @@
+"""Evidence and analyses in forms that other programs read."""
