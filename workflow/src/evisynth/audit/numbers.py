@@ -1,5 +1,6 @@
 """Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
 
+from evisynth.audit import bounds, percentages
 from evisynth.audit.records import Rule
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (*percentages.RULES, *bounds.RULES)
