@@ -64,7 +64,8 @@ def _groups(material: StudyMaterial) -> Iterator[Check]:
     """Arms against the patients or episodes of the study, and patients against their units."""
     content = material.study.content
     population = content.population
-    sizes = {"patients": population.patients, "episodes": population.episodes}
+    patients = population.patients if population else None
+    sizes = {"patients": patients, "episodes": population.episodes if population else None}
     for arm in content.arms:
         place = material.place(f"arms.{arm.id}", arms=(arm.id,))
         most = sizes.get(arm.unit)
@@ -72,7 +73,7 @@ def _groups(material: StudyMaterial) -> Iterator[Check]:
             said = f"{arm.n} {arm.unit}"
             yield _at_most(place, arm.n, most, said, f"more {arm.unit} than the study has")
         if arm.clusters is not None:
-            most = min(arm.n, population.patients or arm.n)
+            most = min(arm.n, patients or arm.n)
             said = f"{arm.clusters} patients with {arm.n} {arm.unit}"
             yield _at_most(place, arm.clusters, most, said, "more patients than there can be")
 
@@ -186,7 +187,9 @@ def km_not_count(material: StudyMaterial) -> Iterator[Check]:
             yield Check(place, "consistent", explanation="a Kaplan-Meier value without a count")
         elif result.kind == "km_probability":
             yield _counted(place, counted[0], None)
-        elif counted:
+        elif (
+            counted and result.kind == "count" and any(v.printed for v in result.arms.values())
+        ):
             words = f"{result.outcome} {result.when or ''}"
             at_time = _TIME.search(words) or _TIME.search(result.quote)
             named = _SURVIVAL.search(words.replace("_", " "))
@@ -228,8 +231,8 @@ RULES = (
         "KM-NOT-COUNT",
         "error",
         "study",
-        "A Kaplan-Meier probability has a number of events; as a warning, a count is worded as "
-        "survival at a time.",
+        "A Kaplan-Meier probability has a number of events; as a warning, a count with a "
+        "percentage is worded as survival at a time.",
         km_not_count,
         "Kaplan & Meier (1958), J Am Stat Assoc 53(282):457-481, "
         "doi:10.1080/01621459.1958.10501452",

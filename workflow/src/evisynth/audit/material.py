@@ -271,7 +271,10 @@ class TableMaterial:
             value, low, high = (found[k].value for k in ("estimate", "ci_low", "ci_high"))
             if not 0 < low < value < high:
                 return False
-            shares = (math.log(value / low) / math.log(high / low), (value - low) / (high - low))
+            shares = (
+                math.log(value / low) / math.log(high / low),
+                (value - low) / (high - low),
+            )
             votes += 1 if abs(shares[0] - 0.5) < abs(shares[1] - 0.5) else -1
         return votes > 0
 

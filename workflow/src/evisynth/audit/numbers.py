@@ -1,6 +1,6 @@
 """Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
 
-from evisynth.audit import bounds, percentages
+from evisynth.audit import bounds, intervals, percentages
 from evisynth.audit.records import Rule
 
-RULES: tuple[Rule, ...] = (*percentages.RULES, *bounds.RULES)
+RULES: tuple[Rule, ...] = (*percentages.RULES, *bounds.RULES, *intervals.RULES)

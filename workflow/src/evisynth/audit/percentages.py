@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere, name_of
+from evisynth.audit.material import Material, StudyMaterial, everywhere, name_of
 from evisynth.audit.records import Check, Proportion, Rule
 from evisynth.audit.rounding import (
     cut_counts,
@@ -172,9 +172,7 @@ def grim_unique(material: Material) -> Iterator[Check]:
 # Why a percentage is not what it should be
 
 
-def _impossible(
-    material: Material, proportion: Proportion, percent: Printed, n: int
-) -> Check:
+def _impossible(material: Material, proportion: Proportion, percent: Printed, n: int) -> Check:
     """No count, or not the printed one, prints the percentage."""
     k = proportion.events
     sums = _explained_by_sum(material, proportion, percent, n)
@@ -206,9 +204,7 @@ def _impossible(
     )
 
 
-def _hints(
-    material: Material, proportion: Proportion, percent: Printed, n: int
-) -> list[str]:
+def _hints(material: Material, proportion: Proportion, percent: Printed, n: int) -> list[str]:
     """What would make it fit: another denominator, exchanged digits, the complement."""
     k, hints = proportion.events, []
     others = [m for m in _other_sizes(material, proportion, n) if _fits(percent, k, m)]
@@ -218,6 +214,13 @@ def _hints(
             for m in others[:3]
         )
         hints.append(f"it fits n = {_either(others[:3])}: {shown}")
+    elif k is not None:
+        hints += [
+            f"{_of(c, m, percent)} fits"
+            for m in (n - 1, n + 1)
+            for c in (k - 1, k + 1)
+            if 0 <= c <= m and _fits(percent, c, m)
+        ][:1]
     for text in _exchanged(percent):
         swapped = parse_printed(text)
         if _fits(swapped, k, n):

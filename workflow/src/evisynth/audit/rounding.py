@@ -138,12 +138,12 @@ def cut_counts(percent: Printed, n: int) -> range:
 
 
 def percent_text(k: int, n: int, decimals: int) -> str:
-    """k of n in per cent, rounded half-up, as text."""
+    """The percentage k of n, rounded half-up, as text."""
     decimals = max(decimals, 0)
-    figure = (200 * k * 10**decimals + n) // (2 * n)
+    whole = (200 * k * 10**decimals + n) // (2 * n)
     if decimals == 0:
-        return f"{figure}%"
-    return f"{figure // 10**decimals}.{figure % 10**decimals:0{decimals}d}%"
+        return f"{whole}%"
+    return f"{whole // 10**decimals}.{whole % 10**decimals:0{decimals}d}%"
 
 
 def figure(value: float, decimals: int = 3) -> str:
