@@ -232,7 +232,7 @@ def _middle(effect: Effect) -> Check:
         said,
         recomputed,
         f"the estimate is not in the middle of its interval on the {_scale_word(log)} scale; "
-        f"one half is at least {figure(share, 2)} times the other",
+        f"one half is at least {figure(share)} times the other",
         "check estimate and bounds against the report; an interval that is not a Wald interval "
         "(profile likelihood, exact) may be uneven",
         "error" if share > UNEVEN else None,
@@ -244,7 +244,7 @@ def _scale_word(log: bool) -> str:
 
 
 def _middle_of_percentage(proportion: Proportion) -> Check:
-    """Without counts no method is known: even on either scale is fine, grossly uneven is not."""
+    """Without counts no method is known: either scale will do, grossly uneven will not."""
     assert proportion.percent is not None
     assert proportion.low is not None
     assert proportion.high is not None
@@ -410,7 +410,7 @@ def ci_method(material: Material) -> Iterator[Check]:
                 said,
                 shown,
                 "no method gives this interval for this count",
-                "check count and bounds against the report; clustered data have wider intervals",
+                "check count and bounds against the report; clusters make intervals wider",
                 "warning",
             )
 

@@ -1,6 +1,11 @@
 """Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
 
-from evisynth.audit import bounds, intervals, percentages
+from evisynth.audit import bounds, dispersions, intervals, percentages
 from evisynth.audit.records import Rule
 
-RULES: tuple[Rule, ...] = (*percentages.RULES, *bounds.RULES, *intervals.RULES)
+RULES: tuple[Rule, ...] = (
+    *percentages.RULES,
+    *bounds.RULES,
+    *intervals.RULES,
+    *dispersions.RULES,
+)
