@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere, name_of
@@ -289,7 +289,7 @@ def _within(one: Summary) -> Check | None:
 
 
 def _pair(place: Place, values: Sequence[tuple[float, int]], said: str, what: str) -> Check:
-    """Two groups of one comparison: is one's SD the other's over sqrt(n)?"""
+    """Two groups of one comparison: the SD of one may be that of the other over sqrt(n)."""
     (sd1, n1), (sd2, n2) = values
     which = _looks_like_se(sd1, n1, sd2, n2)
     text = f"SD x sqrt(n): {figure(sd1 * math.sqrt(n1))} and {figure(sd2 * math.sqrt(n2))}"
@@ -300,8 +300,8 @@ def _pair(place: Place, values: Sequence[tuple[float, int]], said: str, what: st
         "inconsistent",
         said,
         text,
-        f"the {what} of group {which} is likely a standard error: times the root of its n it is "
-        "near to that of the other group",
+        f"the {what} of group {which} is likely a standard error: times the root of its n it "
+        "is near to that of the other group",
         "look up in the report what it is",
     )
 
@@ -329,20 +329,18 @@ def _sd_se_of_table(table: TableMaterial) -> Iterator[Check]:
             values = [(sd1.value, int(n1.value)), (sd2.value, int(n2.value))]
             said = f"SD {sd1.text} of {n1.text} and {sd2.text} of {n2.text}"
             yield _pair(place, values, said, "SD")
-        for mean, sd, size in (("mse", "sd", "n"),):
-            for group in ("", "1", "2"):
-                keys = [f"{key}{group}i" for key in (mean, sd, size)]
-                if all(key in found for key in keys) and found[keys[2]].value > 1:
-                    yield _se_of_sd(table, (line, number, study), found, keys)
+        for group in ("", "1", "2"):
+            keys = [f"{key}{group}i" for key in ("mse", "sd", "n")]
+            if all(key in found for key in keys) and found[keys[2]].value > 1:
+                yield _se_of_sd(table, (line, number, study), found, keys)
 
 
 def _se_of_sd(
     table: TableMaterial,
     row: tuple[int, int, str],
-    found: "dict[str, Printed] | object",
+    found: Mapping[str, Printed],
     keys: Sequence[str],
 ) -> Check:
-    assert isinstance(found, dict)
     se, sd, n = (found[key] for key in keys)
     root = math.sqrt(n.value)
     implied = Span(span(sd).low / root, span(sd).high / root).widened(TIMES_1_PERCENT)
@@ -363,7 +361,7 @@ def _se_of_sd(
 
 
 def _against_the_table(table: TableMaterial, mean: str, sd: str, size: str) -> Iterator[Check]:
-    """Coefficients of variation: one that is far below the table's, and in line times sqrt(n)."""
+    """Coefficients of variation far from the table's, and in line with sqrt(n) put right."""
     rows = [
         (line, number, study, found)
         for line, number, study, found in table.numbered
@@ -393,7 +391,7 @@ def _against_the_table(table: TableMaterial, mean: str, sd: str, size: str) -> I
                 "inconsistent",
                 said,
                 text,
-                f"the spread is likely a {kind}: far from those of the table, and in line as such",
+                f"the spread is likely a {kind}: far from those of the table, else in line",
                 "look up in the report what it is",
             )
         else:
@@ -460,19 +458,19 @@ RULES = (
         dispersion,
     ),
     Rule(
-        "MEDIAN-ORDER",
+        "MEDIAN-IQR",
         "error",
         "study",
-        "Minimum, quartiles, median and maximum are not in rising order, or a mean lies outside "
-        "its range.",
+        "Minimum, quartiles, median and maximum are not in rising order, or a mean lies "
+        "outside its range.",
         median_order,
     ),
     Rule(
         "MEDIAN-V-ST",
         "warning",
         "study",
-        "Under constant hazards the hazard ratio from the two medians and the one from survival "
-        "at a time, ln S1/ln S2, differ by more than 25 %.",
+        "Under constant hazards the hazard ratio from the two medians and the one from "
+        "survival at a time, ln S1/ln S2, differ by more than 25 %.",
         median_v_st,
         TIERNEY,
     ),
@@ -481,8 +479,8 @@ RULES = (
         "warning",
         "review",
         "A standard deviation is likely a standard error (or the reverse): it contradicts the "
-        "printed SE or interval (an error in tables), or it is less than a third of that of its "
-        "siblings and near to theirs when multiplied by the root of n.",
+        "printed SE or interval (an error in tables), or it is less than a third of that of "
+        "its siblings and near to theirs when multiplied by the root of n.",
         everywhere(sd_se),
         SE_FOR_SD,
     ),
@@ -490,8 +488,8 @@ RULES = (
         "SMD",
         "warning",
         "review",
-        "A standardised mean difference above 3: standard errors entered as standard deviations "
-        "make such differences.",
+        "A standardised mean difference above 3: standard errors entered as standard "
+        "deviations make such differences.",
         everywhere(smd),
         SE_FOR_SD,
     ),

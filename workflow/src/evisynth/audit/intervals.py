@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 from evisynth.audit.material import Material, StudyMaterial, everywhere
 from evisynth.audit.records import Check, Effect, Level, Place, Proportion, Rule
-from evisynth.audit.rounding import Span, figure, log_span, p_span, p_text, span
+from evisynth.audit.rounding import SLACK, Span, figure, log_span, p_span, p_text, span
 from evisynth.conversions.distributions import (
     beta_quantile,
     beta_tails,
@@ -108,12 +108,17 @@ def p_of(effect: Effect, level: float) -> Span | None:
     return Span(min(p.low, ends[0]), max(p.high, ends[1]))
 
 
+def se_span(sei: Printed | None, vi: Printed | None) -> Span | None:
+    """Interval of a printed standard error, or of the root of a printed variance."""
+    if sei is not None:
+        return span(sei)
+    return span(vi).through(lambda x: math.sqrt(max(x, 0.0))) if vi is not None else None
+
+
 def p_from_se(effect: Effect) -> Span | None:
     """Two-sided p-value of estimate over printed standard error."""
-    if effect.sei is None or effect.estimate is None or effect.null is None:
-        return None
-    se = span(effect.sei)
-    if se.low <= 0:
+    se = se_span(effect.sei, effect.vi)
+    if se is None or effect.estimate is None or effect.null is None or se.low <= 0:
         return None
     z = _z(effect, se)
     return Span(_two_sided(z.high), _two_sided(z.low))
@@ -433,8 +438,9 @@ def ci_level(material: Material) -> Iterator[Check]:
 def _level_of_effect(effect: Effect, low: Printed, high: Printed) -> Iterator[Check]:
     stated = effect.ci_level
     said = interval_text(effect.estimate, low, high)
-    if effect.sei is not None:
-        se = span(effect.sei).widened(1e-3)
+    printed_se = se_span(effect.sei, effect.vi)
+    if printed_se is not None:
+        se = printed_se.widened(SLACK)
         fits = [
             level
             for level in LEVELS
@@ -446,7 +452,7 @@ def _level_of_effect(effect: Effect, low: Printed, high: Printed) -> Iterator[Ch
         elif fits:
             # a t interval with few degrees of freedom is as wide as one of a higher level
             gravity: Level = "warning" if effect.scale == "linear" else "error"
-            reason = f"standard error {effect.sei.text}"
+            reason = f"standard error {figure(printed_se.middle)}"
             yield _wrong_level(effect.place, said, stated, fits[0], reason, gravity)
         return
     if effect.p is None or effect.p.relation:
@@ -493,7 +499,8 @@ def extreme(material: Material) -> Iterator[Check]:
         if on_log and value.value <= 0:
             continue
         log = math.log(value.value) if on_log else value.value
-        se = None if effect.sei is None else effect.sei.value
+        own = se_span(effect.sei, effect.vi)
+        se = own.middle if own is not None else None
         if se is None and on_log:
             implied = standard_error(effect, effect.ci_level)
             se = implied.middle if implied and math.isfinite(implied.high) else None

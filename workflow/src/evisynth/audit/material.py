@@ -314,6 +314,7 @@ class TableMaterial:
                 ci_level=found["ci_level"].value if "ci_level" in found else 0.95,
                 p=found.get("pval") or found.get("p"),
                 sei=found.get("sei"),
+                vi=found.get("vi"),
             )
 
 

@@ -1,6 +1,6 @@
 """Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
 
-from evisynth.audit import bounds, dispersions, intervals, percentages
+from evisynth.audit import bounds, dispersions, intervals, percentages, recomputed
 from evisynth.audit.records import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -8,4 +8,5 @@ RULES: tuple[Rule, ...] = (
     *bounds.RULES,
     *intervals.RULES,
     *dispersions.RULES,
+    *recomputed.RULES,
 )
