@@ -80,7 +80,7 @@ def odds_ratio(row: Row) -> Iterator[Expected]:
 
 
 def risk_ratio(row: Row) -> Iterator[Expected]:
-    """Log risk ratio; half an event is added to the events, to the sizes one, a half or none."""
+    """Log risk ratio; with zeros half an event more, of sizes one or a half more."""
     cells = _cells(row)
     if cells is None:
         return

@@ -1,6 +1,6 @@
 """Rules about single numbers: percentages and counts, intervals and p-values, dispersions."""
 
-from evisynth.audit import bounds, dispersions, intervals, percentages, recomputed
+from evisynth.audit import bounds, dispersions, intervals, outliers, percentages, recomputed
 from evisynth.audit.records import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -9,4 +9,5 @@ RULES: tuple[Rule, ...] = (
     *intervals.RULES,
     *dispersions.RULES,
     *recomputed.RULES,
+    *outliers.RULES,
 )

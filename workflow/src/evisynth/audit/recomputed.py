@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from evisynth.audit.expected import SAME, SCALES, SOURCES, Expected, Row
 from evisynth.audit.material import LOG_MEASURES, TableMaterial
@@ -315,9 +316,9 @@ def alterations(row: Row) -> Iterator[tuple[str, Printed, str]]:
             yield events, _number(round(k * n / 100)), "a percentage stands there"
         if events in row and others in row:
             yield events, row[others], "those without the event"
-    for sd, n in (("sd1i", "n1i"), ("sd2i", "n2i"), ("sdi", "ni")):
-        if sd in row and n in row and row[n].value > 1:
-            root = math.sqrt(row[n].value)
+    for sd, size in (("sd1i", "n1i"), ("sd2i", "n2i"), ("sdi", "ni")):
+        if sd in row and size in row and row[size].value > 1:
+            root = math.sqrt(row[size].value)
             yield sd, _like(row[sd], row[sd].value * root), "a standard error stands there"
             yield sd, _like(row[sd], row[sd].value / root), "SD times the root of n"
     fields = ("ai", "bi", "ci", "di", "xi", "n1i", "n2i", "ni", "x1i", "x2i",
@@ -343,7 +344,7 @@ def _misprints(text: str) -> tuple[tuple[str, str], ...]:
     """A number with neighbouring digits exchanged, its point displaced or its sign changed."""
     found = []
     digits = [i for i, sign in enumerate(text) if sign.isdigit()]
-    for i, j in zip(digits, digits[1:], strict=False):
+    for i, j in pairwise(digits):
         if text[i] != text[j]:
             sign = list(text)
             sign[i], sign[j] = sign[j], sign[i]
