@@ -8,7 +8,7 @@ from statistics import median
 from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere, name_of
 from evisynth.audit.records import Check, Place, Rule, Summary
 from evisynth.audit.rounding import Span, figure, safe_log, span
-from evisynth.conversions.distributions import normal_half_width
+from evisynth.conversions.distributions import beta_tails, normal_half_width
 from evisynth.printed import Printed
 from evisynth.studyfile import Result
 
@@ -34,6 +34,8 @@ NEAR = 1.6
 # Robust deviations from the median of the table.
 FAR = 3.5
 FEWEST_ROWS = 5
+# Two equal standard deviations differ that much with this probability.
+CHANCE = 0.001
 # Rows of one table measure different things: their log(SD) vary by this much at least.
 LEAST_SPREAD = 0.15
 SMD_MEASURES = frozenset({"SMD", "SMDH", "SMCC", "SMCR"})
@@ -312,10 +314,17 @@ def _looks_like_se(sd1: float, n1: float, sd2: float, n2: float) -> int | None:
         return None
     ratio = sd1 / sd2
     if ratio < SMALL_SHARE and 1 / NEAR < ratio * math.sqrt(n1) < NEAR:
-        return 1
+        return 1 if _variance_test(ratio, n1 - 1, n2 - 1) < CHANCE else None
     if 1 / ratio < SMALL_SHARE and 1 / NEAR < math.sqrt(n2) / ratio < NEAR:
-        return 2
+        return 2 if _variance_test(1 / ratio, n2 - 1, n1 - 1) < CHANCE else None
     return None
+
+
+def _variance_test(ratio: float, df1: float, df2: float) -> float:
+    """Probability of a ratio of two SDs this small if the variances are equal (F test)."""
+    f = ratio * ratio
+    x = df1 * f / (df1 * f + df2)
+    return beta_tails(df1 / 2, df2 / 2, x, 1 - x)[0]
 
 
 def _sd_se_of_table(table: TableMaterial) -> Iterator[Check]:
@@ -409,40 +418,51 @@ def smd(material: Material) -> Iterator[Check]:
     """Standardised mean differences that are too large to be true."""
     if isinstance(material, StudyMaterial):
         for result in material.results.values():
-            values = [
-                (float(v.mean), float(v.sd))
-                for v in result.arms.values()
+            found = [
+                (float(v.mean), float(v.sd), v.n or material.study.arm(arm).n)
+                for arm, v in result.arms.items()
                 if v.mean is not None and v.sd is not None
             ]
-            if result.kind == "mean" and len(values) == 2:
-                (m1, sd1), (m2, sd2) = values
-                yield _smd(material.result_place(result), m1 - m2, sd1, sd2)
+            if result.kind == "mean" and len(found) == 2:
+                place = material.result_place(result)
+                (m1, sd1, n1), (m2, sd2, n2) = found
+                yield _smd(place, m1 - m2, (sd1, sd2), (n1, n2))
         return
-    for line, number, study, found in material.numbered:
+    for line, number, study, row in material.numbered:
         names = ("m1i", "m2i", "sd1i", "sd2i")
-        if all(name in found for name in names) and "ri" not in found:
-            m1, m2, sd1, sd2 = (found[name].value for name in names)
+        sizes = tuple(row[name].value if name in row else math.inf for name in ("n1i", "n2i"))
+        if min(sizes) < 2:
+            continue
+        if all(name in row for name in names) and "ri" not in row:
+            m1, m2, sd1, sd2 = (row[name].value for name in names)
             place = material.place(line, number, study, *names)
-            yield _smd(place, m1 - m2, sd1, sd2, material.measure)
-        elif material.measure in SMD_MEASURES and "yi" in found:
-            value = found["yi"].value
+            yield _smd(place, m1 - m2, (sd1, sd2), sizes, material.measure)
+        elif material.measure in SMD_MEASURES and "yi" in row:
             place = material.place(line, number, study, "yi")
-            yield _smd(place, value, 1.0, 1.0, material.measure)
+            yield _smd(place, row["yi"].value, (1.0, 1.0), sizes, material.measure)
 
 
-def _smd(place: Place, difference: float, sd1: float, sd2: float, measure: str = "") -> Check:
-    pooled = math.sqrt((sd1 * sd1 + sd2 * sd2) / 2)
+def _smd(
+    place: Place,
+    difference: float,
+    sds: tuple[float, float],
+    sizes: Sequence[float],
+    measure: str = "",
+) -> Check:
+    """Beyond 3 by more than two standard errors: in tiny groups chance makes large ones."""
+    pooled = math.sqrt((sds[0] ** 2 + sds[1] ** 2) / 2)
     d = difference / pooled if pooled > 0 else math.copysign(math.inf, difference)
-    said = f"difference {difference:.4g}, SD {sd1:.4g} and {sd2:.4g}"
+    said = f"difference {difference:.4g}, SD {sds[0]:.4g} and {sds[1]:.4g}"
     text = f"standardised {d:.3g}"
-    if abs(d) <= LARGEST_SMD or difference == 0:
+    se = math.sqrt(1 / sizes[0] + 1 / sizes[1] + d * d / (2 * sum(sizes)))
+    if difference == 0 or abs(d) - 2 * se <= LARGEST_SMD:
         return Check(place, "consistent", said, text, "within the usual")
     return Check(
         place,
         "inconsistent",
         said,
         text,
-        "a standardised mean difference above 3: are the SDs standard errors?",
+        "a standardised mean difference above 3: the SDs may be standard errors",
         "look up in the report what the spreads are, and check the means",
         None if measure in ("", *SMD_MEASURES) else "note",
     )
@@ -488,7 +508,8 @@ RULES = (
         "SMD",
         "warning",
         "review",
-        "A standardised mean difference above 3: standard errors entered as standard "
+        "A standardised mean difference is above 3 by more than two of its standard errors (a "
+        "note where the analysis takes another measure): standard errors entered as standard "
         "deviations make such differences.",
         everywhere(smd),
         SE_FOR_SD,

@@ -1,4 +1,4 @@
-"""Rows of a table that are far from the others: displaced points, wrong columns, wrong signs."""
+"""Rows of a table far from the others: displaced points, wrong columns, wrong signs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ def quantities(rows: Sequence[Row]) -> Iterator[Quantity]:
     yield Quantity("odds ratio", ("ai", "n1i", "ci", "n2i"), odds, 0.3, math.log(8), True)
     yield Quantity(
         "ratio of the group sizes", ("n1i", "n2i"), _ratios(rows, "n1i", "n2i"), 0.15,
-        math.log(5), True,
+        math.log(8), True,
     )  # fmt: skip
     for k, n in (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i")):
         yield Quantity("odds", (k, n), _odds(rows, k, n), 0.5, math.log(20), True)
