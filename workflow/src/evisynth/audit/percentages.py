@@ -261,7 +261,7 @@ def _other_sizes(material: Material, proportion: Proportion, n: int) -> list[int
 def _exchanged(percent: Printed) -> Iterator[str]:
     """The percentage with two neighbouring digits exchanged."""
     value, decimals = digits(percent)
-    text = str(value)
+    text = str(max(value, 0))
     for i in range(len(text) - 1):
         if text[i] != text[i + 1]:
             other = int(text[:i] + text[i + 1] + text[i] + text[i + 2 :])

@@ -17,6 +17,8 @@ LEVELS = (0.90, 0.95, 0.99)
 # Share of a table's rows that a formula must reproduce to be the table's.
 MAJORITY = 0.6
 FEWEST = 3
+# Of rows whose groups add to the total; elsewhere the total is of all who were randomised.
+MOST = 0.8
 # Beyond this ratio a standard error is not that of another formula.
 GROSS_SE = 1.5
 ABSOLUTE = 1e-9
@@ -508,10 +510,10 @@ def _intervals(table: TableMaterial) -> Iterator[Check]:
 
 
 def _sizes(table: TableMaterial) -> Iterator[Check]:
-    """`ni` is the sum of the groups, where it is in most rows."""
+    """`ni` is the sum of the groups, where it is in nearly all rows."""
     rows = [e for e in table.numbered if {"ni", "n1i", "n2i"} <= e[3].keys()]
     right = [e[3]["ni"].value == e[3]["n1i"].value + e[3]["n2i"].value for e in rows]
-    if len(rows) < FEWEST or sum(right) < MAJORITY * len(rows):
+    if len(rows) < FEWEST or sum(right) < MOST * len(rows):
         return
     for (line, number, study, row), good in zip(rows, right, strict=True):
         total = row["n1i"].value + row["n2i"].value
