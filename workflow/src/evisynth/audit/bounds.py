@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere
+from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere, level_of
 from evisynth.audit.records import Check, Place, Rule
 from evisynth.printed import Printed, parse_printed
 
@@ -17,6 +17,7 @@ _SURVIVAL = re.compile(
     r"|\b(?:OS|EFS|PFS|DFS|RFS)\b",
     re.IGNORECASE,
 )
+TEXTS = frozenset({"study", "label", "year", "cluster"})
 _COUNTS = ("xi", "ni", "ai", "bi", "ci", "di", "n1i", "n2i", "x1i", "x2i", "events", "eventsi")
 _PAIRS = (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i"), ("bi", "n1i"), ("di", "n2i"))
 _POSITIVE = ("vi", "sei", "v", "md_sei", "smd_sei", "logor_sei", "msei", "mse1i", "mse2i")
@@ -141,8 +142,15 @@ def _p_values(material: Material) -> Iterator[tuple[Place, Printed]]:
 
 def spread_bounds(table: TableMaterial) -> Iterator[Check]:
     """Variances above 0, bounds in order, correlations from -1 to 1."""
-    for line, number, study, found in table.numbered:
+    for (line, number, study, found), (*_, cells) in zip(
+        table.numbered, table.rows, strict=True
+    ):
         wrong = [
+            (name, printed.text, "a size that a number of a study can have")
+            for name, printed in table.numbers(cells).items()
+            if name not in found and name not in TEXTS
+        ]
+        wrong += [
             (name, found[name].text, "above 0")
             for name in _POSITIVE
             if name in found and found[name].value <= 0
@@ -158,6 +166,8 @@ def spread_bounds(table: TableMaterial) -> Iterator[Check]:
             if len(given) > 1 and values != sorted(values):
                 said = ", ".join(printed.text for _, printed in given)
                 wrong.append((given[0][0], said, "in rising order"))
+        if "ci_level" in found and level_of(found) != found["ci_level"].value:
+            wrong.append(("ci_level", found["ci_level"].text, "a fraction between 0 and 1"))
         if "ri" in found and not -1 <= found["ri"].value <= 1:
             wrong.append(("ri", found["ri"].text, "from -1 to 1"))
         for name, said, expected in wrong:

@@ -18,6 +18,9 @@ PROPORTIONS = frozenset({"count", "crude_proportion", "km_probability"})
 PER_CENT = frozenset({"%", "per cent", "percent"})
 # Fields of tables whose effects are on the log scale already.
 LOG_MEASURES = frozenset({"HR", "RR", "OR", "IRR", "ROM", "PETO"})
+SMALLEST, LARGEST = 1e-100, 1e12
+DEFAULT_LEVEL = 0.95
+SMALLEST_TAIL = 1e-9
 
 
 def name_of(result: Result) -> str:
@@ -214,9 +217,14 @@ class TableMaterial:
 
     @cached_property
     def numbered(self) -> tuple[tuple[int, int, str, Mapping[str, Printed]], ...]:
-        """`rows` with the cells that hold a number, parsed."""
+        """`rows` with the cells that hold a number of a possible size, parsed."""
         return tuple(
-            (line, number, study, self.numbers(cells))
+            (
+                line,
+                number,
+                study,
+                {k: v for k, v in self.numbers(cells).items() if is_possible(v.value)},
+            )
             for line, number, study, cells in self.rows
         )
 
@@ -311,11 +319,22 @@ class TableMaterial:
                 estimate=estimate,
                 low=found.get("ci_low") if bounds else None,
                 high=found.get("ci_high") if bounds else None,
-                ci_level=found["ci_level"].value if "ci_level" in found else 0.95,
+                ci_level=level_of(found),
                 p=found.get("pval") or found.get("p"),
                 sei=found.get("sei"),
                 vi=found.get("vi"),
             )
+
+
+def is_possible(value: float) -> bool:
+    """Whether a number's size is one that arithmetic, and a study, can have."""
+    return value == 0 or SMALLEST < abs(value) < LARGEST
+
+
+def level_of(found: Mapping[str, Printed]) -> float:
+    """Level of a row's intervals; 0.95 where none is given, or none that there can be."""
+    level = found["ci_level"].value if "ci_level" in found else DEFAULT_LEVEL
+    return level if 0 < level < 1 - SMALLEST_TAIL else DEFAULT_LEVEL
 
 
 def _whole(printed: Printed) -> int | None:

@@ -9,11 +9,13 @@ from evisynth.audit.expected import odds_ratio
 from evisynth.audit.material import TableMaterial
 from evisynth.audit.records import Check, Rule
 from evisynth.audit.rounding import figure
+from evisynth.conversions.distributions import normal_half_width
 from evisynth.printed import Printed
 
 FEWEST_ROWS = 8
 # Robust deviations from the median of the table; one in two million of normal ones.
 FAR = 5.0
+Z = normal_half_width(0.95)
 
 Row = Mapping[str, Printed]
 
@@ -44,7 +46,7 @@ def outlier(table: TableMaterial) -> Iterator[Check]:
     """Effects, spreads and sizes against those of the other rows."""
     rows = [row for *_, row in table.numbered]
     far: set[int] = set()
-    for quantity in quantities(rows):
+    for quantity in quantities(rows, table.on_log_scale):
         if len(quantity.values) < FEWEST_ROWS:
             continue
         values = [value for value, _ in quantity.values.values()]
@@ -78,7 +80,7 @@ def _shown(value: float, quantity: Quantity) -> str:
     return figure(math.exp(min(value, 700.0)) if quantity.logarithm else value)
 
 
-def quantities(rows: Sequence[Row]) -> Iterator[Quantity]:
+def quantities(rows: Sequence[Row], on_log: bool) -> Iterator[Quantity]:
     """What can be compared in these rows."""
     odds = {
         i: (variants[-1].value, variants[-1].ses[0] ** 2)
@@ -92,7 +94,7 @@ def quantities(rows: Sequence[Row]) -> Iterator[Quantity]:
     )  # fmt: skip
     for k, n in (("xi", "ni"), ("ai", "n1i"), ("ci", "n2i")):
         yield Quantity("odds", (k, n), _odds(rows, k, n), 0.5, math.log(20), True)
-    yield Quantity("effect", ("yi",), _effects(rows), 0.1, 0.3, False)
+    yield Quantity("effect", ("yi", "estimate"), _effects(rows, on_log), 0.1, 0.3, False)
     spreads, sized = _standard_errors(rows)
     if sized:
         yield Quantity(
@@ -130,12 +132,19 @@ def _odds(rows: Sequence[Row], events: str, size: str) -> dict[int, tuple[float,
     return found
 
 
-def _effects(rows: Sequence[Row]) -> dict[int, tuple[float, float]]:
+def _effects(rows: Sequence[Row], on_log: bool) -> dict[int, tuple[float, float]]:
     found = {}
     for i, row in enumerate(rows):
         if "yi" in row and ("sei" in row or "vi" in row):
             variance = row["vi"].value if "vi" in row else row["sei"].value ** 2
             found[i] = (row["yi"].value, max(variance, 0.0))
+        elif all(name in row for name in ("estimate", "ci_low", "ci_high")):
+            value, low, high = (row[name].value for name in ("estimate", "ci_low", "ci_high"))
+            if on_log:
+                if not 0 < low < high or value <= 0:
+                    continue
+                value, low, high = math.log(value), math.log(low), math.log(high)
+            found[i] = (value, ((high - low) / (2 * Z)) ** 2)
     return found
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from evisynth.audit.expected import SAME, SCALES, SOURCES, Expected, Row
-from evisynth.audit.material import LOG_MEASURES, TableMaterial
+from evisynth.audit.material import LOG_MEASURES, TableMaterial, level_of
 from evisynth.audit.records import Check, Level, Rule
 from evisynth.audit.rounding import SLACK, Span, figure, span
 from evisynth.conversions.distributions import normal_half_width, t_half_width
@@ -91,10 +91,6 @@ def fits(claim: Claim, said: Span, one: Expected, level: float) -> bool:
     return any(said.holds(se, share * se + ABSOLUTE) for se in ses)
 
 
-def _level(row: Row) -> float:
-    return row["ci_level"].value if "ci_level" in row else 0.95
-
-
 def _any_fits(
     claim: Claim, row: Row, measure: str, level: float, variants: Sequence[Expected]
 ) -> bool:
@@ -154,7 +150,7 @@ def _measures(
     for name in candidates:
         given = [(entry[3], sources[name]) for entry, sources in rows if name in sources]
         if given:
-            right = sum(_any_fits(claim, row, name, _level(row), v) for row, v in given)
+            right = sum(_any_fits(claim, row, name, level_of(row), v) for row, v in given)
             shares[name] = right / len(given)
     if not shares:
         return [], 0.0
@@ -171,7 +167,7 @@ def _one(
     sure: bool,
 ) -> Iterator[Check]:
     line, number, study, row = entry
-    level = _level(row)
+    level = level_of(row)
     place = table.place(line, number, study, *claim.fields)
     measure = measures[0]
     variants = sources[measure]
@@ -482,14 +478,14 @@ def _intervals(table: TableMaterial) -> Iterator[Check]:
     own = _own_scale(table.measure)
     scales = [own, "identity"] if own == "log" and "estimate" not in rows[0][3] else [own]
     shares = {
-        s: sum(right(e[3], s, _level(e[3])) for e in rows) / len(rows)
+        s: sum(right(e[3], s, level_of(e[3])) for e in rows) / len(rows)
         for s in (scales if own else _TWO_SCALES)
     }
     scale = max(shares, key=lambda s: shares[s])
     sure = shares[scale] >= MAJORITY and len(rows) >= FEWEST
     for line, number, study, row in rows:
         place = table.place(line, number, study, "ci_low", "ci_high")
-        level = _level(row)
+        level = level_of(row)
         said = f"{row['ci_low'].text} to {row['ci_high'].text}"
         others = ", ".join(f"{k} {row[k].text}" for k in ("yi", "sei", "vi") if k in row)
         if right(row, scale, level):
