@@ -334,6 +334,8 @@ def _sd_se_of_table(table: TableMaterial) -> Iterator[Check]:
         names = ("sd1i", "n1i", "sd2i", "n2i")
         if all(name in found for name in names):
             sd1, n1, sd2, n2 = (found[name] for name in names)
+            if min(sd1.value, sd2.value) <= 0 or min(n1.value, n2.value) < 2:
+                continue
             place = table.place(line, number, study, "sd1i", "sd2i")
             values = [(sd1.value, int(n1.value)), (sd2.value, int(n2.value))]
             said = f"SD {sd1.text} of {n1.text} and {sd2.text} of {n2.text}"

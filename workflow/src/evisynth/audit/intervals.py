@@ -67,6 +67,8 @@ def standard_error(effect: Effect, level: float) -> Span | None:
     if effect.low is None or effect.high is None:
         return None
     low, high = _scaled(effect, effect.low), _scaled(effect, effect.high)
+    if not (math.isfinite(low.high) and math.isfinite(high.low)):
+        return None  # a ratio's bound that is not positive
     z = 2 * normal_half_width(level)
     return Span(max(0.0, high.low - low.high) / z, (high.high - low.low) / z)
 
@@ -105,6 +107,8 @@ def p_of(effect: Effect, level: float, small: bool = True) -> Span | None:
     se = standard_error(effect, level)
     if se is None or effect.estimate is None or effect.null is None or se.high <= 0:
         return None
+    if _scaled(effect, effect.estimate).high == -math.inf:
+        return None
     z = _z(effect, se)
     p = Span(_two_sided(z.high), _two_sided(z.low))
     if effect.scale == "log" or not small:
@@ -125,6 +129,8 @@ def p_from_se(effect: Effect) -> Span | None:
     """Two-sided p-value of estimate over printed standard error."""
     se = se_span(effect.sei, effect.vi)
     if se is None or effect.estimate is None or effect.null is None or se.low <= 0:
+        return None
+    if _scaled(effect, effect.estimate).high == -math.inf:
         return None
     z = _z(effect, se)
     return Span(_two_sided(z.high), _two_sided(z.low))
@@ -474,7 +480,7 @@ def _level_of_effect(effect: Effect, low: Printed, high: Printed) -> Iterator[Ch
             reason = f"standard error {figure(printed_se.middle)}"
             yield _wrong_level(effect.place, said, stated, fits[0], reason, gravity)
         return
-    if effect.p is None or effect.p.relation:
+    if effect.p is None or effect.p.relation or not 0 <= effect.p.value <= 1:
         return
     printed, own = p_span(effect.p), p_of(effect, stated)
     if own is None:

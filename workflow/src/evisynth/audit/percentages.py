@@ -21,9 +21,10 @@ GRIM_PAPER = (
 
 def _with_percentage(material: Material) -> Iterator[tuple[Proportion, Printed, int]]:
     """Proportions that are counts (a Kaplan-Meier value is none) with a percentage and n."""
-    for proportion in material.proportions:
-        if proportion.percent and proportion.n and proportion.kind != "km_probability":
-            yield proportion, proportion.percent, proportion.n
+    for one in material.proportions:
+        possible = one.n is not None and one.n > 0 and (one.events is None or one.events >= 0)
+        if one.percent and one.n and possible and one.kind != "km_probability":
+            yield one, one.percent, one.n
 
 
 def _said(percent: Printed, n: int, events: int | None = None) -> str:
@@ -219,7 +220,7 @@ def _hints(material: Material, proportion: Proportion, percent: Printed, n: int)
             f"{_of(c, m, percent)} fits"
             for m in (n - 1, n + 1)
             for c in (k - 1, k + 1)
-            if 0 <= c <= m and _fits(percent, c, m)
+            if 0 <= c <= m > 0 and _fits(percent, c, m)
         ][:1]
     for text in _exchanged(percent):
         swapped = parse_printed(text)

@@ -108,7 +108,7 @@ def log_span(printed: Printed) -> Span:
 def p_span(printed: Printed) -> Span:
     """Interval of a printed p-value, within 0 and 1."""
     whole = span(printed)
-    return Span(max(whole.low, 0.0), min(whole.high, 1.0))
+    return Span(min(max(whole.low, 0.0), 1.0), min(max(whole.high, 0.0), 1.0))
 
 
 def rounding_counts(percent: Printed, n: int) -> range:
