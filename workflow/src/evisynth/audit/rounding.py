@@ -118,13 +118,14 @@ def rounding_counts(percent: Printed, n: int) -> range:
     >>> rounding_counts(parse_printed("51.7%"), 7), rounding_counts(parse_printed("57%"), 7)
     (range(4, 4), range(4, 5))
     """
-    low, high = exact_bounds(percent)
-    first = 0 if low is None else max(0, math.ceil(low * n / 100))
-    last = n if high is None else min(n, math.floor(high * n / 100))
-    if high is not None and percent.relation == "<" and last * 100 == high * n:
-        last -= 1
-    if low is not None and percent.relation == ">" and first * 100 == low * n:
-        first += 1
+    value, decimals = digits(percent)
+    scale = 200 * 10**decimals
+    least, most = (2 * value - 1) * n, (2 * value + 1) * n
+    if percent.relation in ("<", "≤"):
+        least, most = 0, 2 * value * n - (percent.relation == "<")
+    elif percent.relation in (">", "≥"):
+        least, most = 2 * value * n + (percent.relation == ">"), scale * n
+    first, last = max(0, -(-least // scale)), min(n, most // scale)
     return range(first, max(last + 1, first))
 
 
