@@ -179,5 +179,5 @@ def test_a_table_of_ratios_is_recognised_without_a_measure():
 
 
 def test_a_lower_bound_that_rounds_to_nothing_says_nothing():
-    row = {"estimate": "0.30", "ci_low": "0.00", "ci_high": "2.10", "pval": "0.25"}
+    row = {"estimate": "0.06", "ci_low": "0.00", "ci_high": "2.10", "pval": "0.12"}
     assert found(table([row], "HR"), "CI-P", "GEO-MID", "CI-LEVEL") == []

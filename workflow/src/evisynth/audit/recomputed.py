@@ -22,6 +22,8 @@ MOST = 0.8
 # Beyond this ratio a standard error is not that of another formula.
 GROSS_SE = 1.5
 ABSOLUTE = 1e-9
+# Share that a ratio with two decimals moves if it is rounded before it is inverted.
+TWICE = 0.01
 
 SE_FIELDS = frozenset({"sei", "vi", "v", "interval"})
 
@@ -177,9 +179,10 @@ def _one(
     if _any_fits(claim, row, measure, level, variants):
         yield Check(place, "consistent", said, text, "follows from the row's other numbers")
         return
-    hint = _hint(claim, row, measure, level, variants, sources)
-    gravity: Level = "error" if sure or hint else "warning"
-    if not is_effect and not sure and not hint:
+    strong = _strong_hint(claim, row, measure, level, variants)
+    hint = strong or _weak_hint(claim, row, measure, level, sources)
+    gravity: Level = "error" if sure or strong else "warning"
+    if not is_effect and not sure and not strong:
         span_said = claimed(claim, row, measure, level)
         ses = [se for one in variants for se in one.ses if se > 0]
         gross = span_said is not None and all(
@@ -223,25 +226,19 @@ def _text(claim: Claim, measure: str, one: Expected, level: float) -> str:
     return f"{figure(low)} to {figure(high)}"
 
 
-def _hint(
-    claim: Claim,
-    row: Row,
-    measure: str,
-    level: float,
-    variants: Sequence[Expected],
-    sources: Sources,
+def _strong_hint(
+    claim: Claim, row: Row, measure: str, level: float, variants: Sequence[Expected]
 ) -> str:
-    """The one mistake that would explain what is printed; empty if none does."""
+    """A mistake in the claim itself that would explain it; empty if none does."""
     if claim.kind in ("effect", "display"):
-        raw = span(row[claim.fields[0]])
-        hint = _hint_of_effect(claim, raw, measure, variants)
-    else:
-        hint = _hint_of_se(claim, row, measure, level, variants)
-    if hint:
-        return hint
+        return _hint_of_effect(claim, span(row[claim.fields[0]]), measure, variants)
+    return _hint_of_se(claim, row, measure, level, variants)
+
+
+def _weak_hint(claim: Claim, row: Row, measure: str, level: float, sources: Sources) -> str:
+    """A mistake in one of the other numbers, of which there are many, so that one may fit."""
     for field, other, why in alterations(row):
-        changed = {**row, field: other}
-        found = tuple(SOURCES[measure](changed))
+        found = tuple(SOURCES[measure]({**row, field: other}))
         if _any_fits(claim, row, measure, level, found):
             return f"it fits {field} = {other.text} ({why})"
     for name, others in sources.items():
@@ -255,7 +252,9 @@ def _hint_of_effect(claim: Claim, raw: Span, measure: str, variants: Sequence[Ex
     ratio = measure in LOG_MEASURES
     for one in variants:
         slack = one.slack + ABSOLUTE + 1e-6 * abs(one.value)
-        if one.value != 0 and scaled.holds(-one.value, slack):
+        # rounded, inverted and rounded again
+        twice = slack + (TWICE if ratio and claim.kind == "display" else 0.0)
+        if abs(one.value) > 2 * twice and scaled.holds(-one.value, twice):
             return "it is that of the inverted contrast: numerator and denominator, or the arms"
         if ratio and claim.kind == "effect" and raw.holds(_exp(one.value), slack):
             return "its logarithm was not taken"
