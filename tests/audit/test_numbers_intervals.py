@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.auditing import found, kinds, material, table, verdict
 
-from evisynth.audit.intervals import LEVELS, proportion_intervals
+from evisynth.audit.intervals import LEVELS
 from evisynth.audit.material import Review
 from evisynth.audit.numbers import RULES
+from evisynth.audit.proportions import proportion_intervals
 from evisynth.audit.run import audit
 
 Z = {0.90: 1.6448536269514722, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}
