@@ -1,12 +1,14 @@
 """The evidence as the rules of the audit want it: atoms with their places."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from evisynth.audit.records import Comparison, Effect, Place, Proportion, Summary
+from evisynth.audit.records import Check, Comparison, Effect, Place, Proportion, Summary
 from evisynth.evidence import Evidence, Study
+from evisynth.inputs import INPUTS
 from evisynth.printed import Printed, parse_printed
 from evisynth.rows import RawRow
 from evisynth.studyfile import ArmValue, Result
@@ -16,6 +18,9 @@ PROPORTIONS = frozenset({"count", "crude_proportion", "km_probability"})
 PER_CENT = frozenset({"%", "per cent", "percent"})
 # Fields of tables whose effects are on the log scale already.
 LOG_MEASURES = frozenset({"HR", "RR", "OR", "IRR", "ROM", "PETO"})
+SMALLEST, LARGEST = 1e-100, 1e12
+DEFAULT_LEVEL = 0.95
+SMALLEST_TAIL = 1e-9
 
 
 def name_of(result: Result) -> str:
@@ -211,44 +216,98 @@ class TableMaterial:
         return found
 
     @cached_property
+    def numbered(self) -> tuple[tuple[int, int, str, Mapping[str, Printed]], ...]:
+        """`rows` with the cells that hold a number of a possible size, parsed."""
+        return tuple(
+            (
+                line,
+                number,
+                study,
+                {k: v for k, v in self.numbers(cells).items() if is_possible(v.value)},
+            )
+            for line, number, study, cells in self.rows
+        )
+
+    @cached_property
     def proportions(self) -> tuple[Proportion, ...]:
-        """Counts of one group (xi ni) or two (ai n1i, ci n2i), with `percent` if mapped."""
+        """Counts, percentages or both of one group (xi ni) or two (ai n1i, ci n2i)."""
         return tuple(self._proportions())
 
     def _proportions(self) -> Iterator[Proportion]:
-        for line, number, study, cells in self.rows:
-            found = self.numbers(cells)
+        for line, number, study, found in self.numbered:
             for events, n, arm in (("xi", "ni", ""), ("ai", "n1i", "1"), ("ci", "n2i", "2")):
-                if events in found and n in found:
-                    yield Proportion(
-                        place=self.place(line, number, study, events, n),
-                        outcome="",
-                        kind="count",
-                        category="",
-                        subgroup="",
-                        when="",
-                        arm=arm,
-                        unit="patients",
-                        events=_whole(found[events]),
-                        n=_whole(found[n]),
-                        own_n=True,
-                        derived="",
-                        percent=found.get(f"percent{arm}i" if arm else "percenti"),
-                    )
+                percent = found.get(f"percent{arm}i") or found.get(f"pct{arm}i")
+                others = found.get({"ai": "bi", "ci": "di"}.get(events, ""))
+                size = _whole(found[n]) if n in found else None
+                count = _whole(found[events]) if events in found else None
+                if size is None and count is not None and others is not None:
+                    size = count + int(others.value)
+                if size is None or (count is None and percent is None):
+                    continue
+                fields = [name for name in (events, n) if name in found]
+                yield Proportion(
+                    place=self.place(line, number, study, *fields),
+                    outcome="",
+                    kind="count",
+                    category="",
+                    subgroup="",
+                    when="",
+                    arm=arm,
+                    unit="patients",
+                    events=count,
+                    n=size,
+                    own_n=True,
+                    derived="",
+                    percent=percent,
+                )
+
+    @cached_property
+    def on_log_scale(self) -> bool:
+        """Whether printed estimates are ratios.
+
+        Told by the measure; where that says nothing (GEN, or none is known) by whether most
+        estimates lie nearer to the geometric than to the arithmetic middle of their intervals.
+        """
+        if self.measure in LOG_MEASURES:
+            return True
+        if self.measure not in ("GEN", ""):
+            return False
+        votes = 0
+        for _, _, _, found in self.numbered:
+            if not {"estimate", "ci_low", "ci_high"} <= found.keys():
+                continue
+            value, low, high = (found[k].value for k in ("estimate", "ci_low", "ci_high"))
+            if not 0 < low < value < high:
+                return False
+            shares = (
+                math.log(value / low) / math.log(high / low),
+                (value - low) / (high - low),
+            )
+            votes += 1 if abs(shares[0] - 0.5) < abs(shares[1] - 0.5) else -1
+        return votes > 0
 
     @cached_property
     def effects(self) -> tuple[Effect, ...]:
-        """Effects: `yi` with `vi` or `sei`; `estimate` with its interval and p-value."""
+        """Effects: `estimate` with its interval and p-value, else `yi` with `vi` or `sei`.
+
+        Survival probabilities, proportions and medians are none: no null value, and intervals
+        that need not be even on any scale.
+        """
+        known = INPUTS.get(self.measure)
+        if known and (known.axis == "proportion" or self.measure == "MED"):
+            return ()
         return tuple(self._effects())
 
     def _effects(self) -> Iterator[Effect]:
-        for line, number, study, cells in self.rows:
-            found = self.numbers(cells)
+        known = INPUTS.get(self.measure)
+        null = known is None or known.design != "one_group"
+        for line, number, study, found in self.numbered:
             on_display = "estimate" in found
             estimate = found.get("estimate") or found.get("yi")
             if estimate is None:
                 continue
-            ratio = on_display and self.measure in LOG_MEASURES
+            ratio = on_display and self.on_log_scale
+            bounds = on_display or self.measure in ("GEN", "")
             yield Effect(
                 place=self.place(line, number, study),
                 outcome="",
@@ -256,14 +315,26 @@ class TableMaterial:
                 label=study,
                 model="",
                 scale="log" if ratio else "linear",
-                null=1.0 if ratio else 0.0,
+                null=(1.0 if ratio else 0.0) if null else None,
                 estimate=estimate,
-                low=found.get("ci_low"),
-                high=found.get("ci_high"),
-                ci_level=found["ci_level"].value if "ci_level" in found else 0.95,
-                p=found.get("pval"),
+                low=found.get("ci_low") if bounds else None,
+                high=found.get("ci_high") if bounds else None,
+                ci_level=level_of(found),
+                p=found.get("pval") or found.get("p"),
                 sei=found.get("sei"),
+                vi=found.get("vi"),
             )
+
+
+def is_possible(value: float) -> bool:
+    """Whether a number's size is one that arithmetic, and a study, can have."""
+    return value == 0 or SMALLEST < abs(value) < LARGEST
+
+
+def level_of(found: Mapping[str, Printed]) -> float:
+    """Level of a row's intervals; 0.95 where none is given, or none that there can be."""
+    level = found["ci_level"].value if "ci_level" in found else DEFAULT_LEVEL
+    return level if 0 < level < 1 - SMALLEST_TAIL else DEFAULT_LEVEL
 
 
 def _whole(printed: Printed) -> int | None:
@@ -303,3 +374,16 @@ class Review:
     studies: tuple[StudyMaterial, ...]
     tables: tuple[TableMaterial, ...] = ()
     analyses: tuple[AnalysisMaterial, ...] = ()
+
+
+Material = StudyMaterial | TableMaterial
+
+
+def everywhere(check: Callable[[Any], Iterable[Check]]) -> Callable[[Review], Iterator[Check]]:
+    """A check of study files or tables as one of the review: of all of both."""
+
+    def of_review(review: Review) -> Iterator[Check]:
+        for material in (*review.studies, *review.tables):
+            yield from check(material)
+
+    return of_review

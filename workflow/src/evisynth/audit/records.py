@@ -161,7 +161,7 @@ class Effect:
     scale : ``log`` for ratios (null value 1), ``linear`` for differences and means (null
         value `null`; None if the p-value tests something else).
     ci_level : level of the interval as a fraction.
-    sei : a printed standard error on the analysis scale (log for ratios), as text.
+    sei, vi : a printed standard error, or its square, on the analysis scale (log for ratios).
     """
 
     place: Place
@@ -177,6 +177,7 @@ class Effect:
     ci_level: float
     p: Printed | None
     sei: Printed | None = None
+    vi: Printed | None = None
     numerator: str = ""
     denominator: str = ""
 

@@ -1,0 +1,543 @@
+"""Intervals, estimates and p-values: whether they can be of one another."""
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+
+from evisynth.audit.material import Material, StudyMaterial, everywhere
+from evisynth.audit.proportions import methods_that_print, proportion_intervals
+from evisynth.audit.records import Check, Effect, Level, Place, Proportion, Rule
+from evisynth.audit.rounding import SLACK, Span, figure, log_span, p_span, p_text, span
+from evisynth.conversions.distributions import (
+    beta_tails,
+    normal_half_width,
+    t_half_width,
+)
+from evisynth.printed import Printed
+
+LEVELS = (0.90, 0.95, 0.99)
+# A likelihood ratio, score or log-rank test of the same data differs from the test that the
+# interval implies; by less than this factor in p, or this share of z, nothing is said.
+OTHER_TEST = 1.5
+# Beyond both of these no choice of test explains it.
+CONTRADICTION = 3.0
+CONTRADICTION_Z = 1.25
+ALPHA = 0.05
+# Levels differ by a factor of 1.19 or 1.31 in z, tests of the same data mostly by less.
+NEARLY = 1.05
+# Of the rows of a table whose p-values follow from the intervals; then all should.
+MOST = 0.9
+FEWEST_ROWS = 8
+# Ratio of the two halves of an interval on the scale where it should be even. Exact intervals
+# of a single event against many reach 2.
+UNEVEN = 3.0
+# The smallest degrees of freedom of a t test that a linear interval may be from.
+FEWEST_DF = 5
+LARGEST_RATIO = 50.0
+LARGEST_SE = 1.5
+TINY = 1e-290
+
+ALTMAN = "Altman & Bland (2011), BMJ 343:d2304, doi:10.1136/bmj.d2304"
+NEWCOMBE = (
+    "Newcombe (1998), Stat Med 17(8):857-872, "
+    "doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E"
+)
+
+
+def _scaled(effect: Effect, printed: Printed) -> Span:
+    return log_span(printed) if effect.scale == "log" else span(printed)
+
+
+def _null(effect: Effect) -> float | None:
+    if effect.null is None:
+        return None
+    return math.log(effect.null) if effect.scale == "log" else effect.null
+
+
+def interval_text(estimate: Printed | None, low: Printed, high: Printed) -> str:
+    """``0.42 (0.18 to 0.94)``, as printed."""
+    bounds = f"{low.text} to {high.text}"
+    return f"{estimate.text} ({bounds})" if estimate else bounds
+
+
+def standard_error(effect: Effect, level: float) -> Span | None:
+    """Standard error that the printed interval implies, over all roundings of its bounds."""
+    if effect.low is None or effect.high is None:
+        return None
+    low, high = _scaled(effect, effect.low), _scaled(effect, effect.high)
+    if not (math.isfinite(low.high) and math.isfinite(high.low)):
+        return None  # a ratio's bound that is not positive
+    z = 2 * normal_half_width(level)
+    return Span(max(0.0, high.low - low.high) / z, (high.high - low.low) / z)
+
+
+def _z(effect: Effect, se: Span) -> Span:
+    """|estimate - null| over its standard error, over all corners."""
+    null = _null(effect)
+    assert effect.estimate is not None
+    assert null is not None
+    value = _scaled(effect, effect.estimate)
+    ends = (abs(value.low - null), abs(value.high - null))
+    nearest = 0.0 if value.holds(null) else min(ends)
+    return Span(
+        nearest / se.high if se.high < math.inf else 0.0,
+        max(ends) / se.low if se.low > 0 else math.inf,
+    )
+
+
+def _two_sided(z: float) -> float:
+    return math.erfc(z / math.sqrt(2))
+
+
+def _t_two_sided(t: float, df: int) -> float:
+    if t == math.inf:
+        return 0.0
+    share = df / (df + t * t)
+    return beta_tails(df / 2, 0.5, share, t * t / (df + t * t))[0]
+
+
+def p_of(effect: Effect, level: float, small: bool = True) -> Span | None:
+    """Two-sided p-value that estimate and interval imply, over all corners of rounding.
+
+    On the linear scale the hull with the t test with few degrees of freedom, which small
+    trials use, unless `small` is false.
+    """
+    se = standard_error(effect, level)
+    if se is None or effect.estimate is None or effect.null is None or se.high <= 0:
+        return None
+    if _scaled(effect, effect.estimate).high == -math.inf:
+        return None
+    z = _z(effect, se)
+    p = Span(_two_sided(z.high), _two_sided(z.low))
+    if effect.scale == "log" or not small:
+        return p
+    share = t_half_width(level, FEWEST_DF) / normal_half_width(level)
+    ends = [_t_two_sided(share * end, FEWEST_DF) for end in (z.high, z.low)]
+    return Span(min(p.low, ends[0]), max(p.high, ends[1]))
+
+
+def se_span(sei: Printed | None, vi: Printed | None) -> Span | None:
+    """Interval of a printed standard error, or of the root of a printed variance."""
+    if sei is not None:
+        return span(sei)
+    return span(vi).through(lambda x: math.sqrt(max(x, 0.0))) if vi is not None else None
+
+
+def p_from_se(effect: Effect) -> Span | None:
+    """Two-sided p-value of estimate over printed standard error."""
+    se = se_span(effect.sei, effect.vi)
+    if se is None or effect.estimate is None or effect.null is None or se.low <= 0:
+        return None
+    if _scaled(effect, effect.estimate).high == -math.inf:
+        return None
+    z = _z(effect, se)
+    return Span(_two_sided(z.high), _two_sided(z.low))
+
+
+def _apart(one: Span, two: Span) -> tuple[float, float]:
+    """Factor between two intervals of p that do not meet, and ratio of their z; at least 1."""
+    small, large = (one.high, two.low) if one.high < two.low else (two.high, one.low)
+    if small < TINY:
+        return math.inf, math.inf
+    z_large, z_small = (-NormalDist().inv_cdf(min(x, 1.0 - 1e-12) / 2) for x in (small, large))
+    return large / small, z_large / z_small if z_small > 0 else math.inf
+
+
+def ci_p(material: Material) -> Iterator[Check]:
+    """Printed p-values against those of the printed intervals."""
+    found = [
+        (effect, effect.p, p_span(effect.p), implied)
+        for effect in material.effects
+        if effect.p is not None
+        and 0 <= effect.p.value <= 1
+        and (implied := p_of(effect, effect.ci_level) or p_from_se(effect)) is not None
+    ]
+    normal = [p_of(effect, effect.ci_level, small=False) for effect, *_ in found]
+    right = sum(
+        printed.meets(z or implied)
+        for (_, _, printed, implied), z in zip(found, normal, strict=True)
+    )
+    strict = (
+        not isinstance(material, StudyMaterial)
+        and len(found) >= FEWEST_ROWS
+        and right >= MOST * len(found)
+    )
+    for (effect, p, printed, implied), z in zip(found, normal, strict=True):
+        yield _p_check(effect, p, printed, (z or implied) if strict else implied, strict)
+
+
+def _p_check(effect: Effect, p: Printed, printed: Span, implied: Span, strict: bool) -> Check:
+    """A p-value against the implied one; `strict` where all other rows of a table agree."""
+    said = _printed(effect, p)
+    recomputed = f"p = {p_text(implied)}"
+    if printed.meets(implied):
+        return Check(
+            effect.place, "consistent", said, recomputed, "the interval contains the p-value"
+        )
+    factor, z_ratio = _apart(printed, implied)
+    crosses = (printed.low > ALPHA) != (implied.low > ALPHA) and (printed.high < ALPHA) != (
+        implied.high < ALPHA
+    )
+    gross = (factor > CONTRADICTION and z_ratio > CONTRADICTION_Z) or (crosses and factor > 2)
+    times = f"a factor of {factor:.2g}" if factor < math.inf else "without limit"
+    if not gross and factor <= OTHER_TEST and not strict:
+        return Check(
+            effect.place,
+            "consistent",
+            said,
+            recomputed,
+            f"{times} apart, as another test of the same data may be",
+        )
+    other = next(
+        (
+            level
+            for level in LEVELS
+            if level != effect.ci_level
+            and (at := p_of(effect, level)) is not None
+            and printed.meets(at)
+        ),
+        None,
+    )
+    hint = f"; the p-value fits a {100 * other:g}% interval" if other else ""
+    return Check(
+        effect.place,
+        "inconsistent",
+        said,
+        recomputed,
+        f"interval and p-value differ by {times}{hint}",
+        "check both against the report; to take the estimate, say which of the two to trust",
+        None if gross else "warning",
+    )
+
+
+def _printed(effect: Effect, p: Printed) -> str:
+    shown = f"p {p.text}" if p.relation else f"p = {p.text}"
+    if effect.low is not None and effect.high is not None:
+        return f"{interval_text(effect.estimate, effect.low, effect.high)}, {shown}"
+    return f"{effect.estimate.text if effect.estimate else ''}, {shown}"
+
+
+def geo_mid(material: Material) -> Iterator[Check]:
+    """Estimates against the middle of their intervals."""
+    for effect in material.effects:
+        if effect.estimate and effect.low and effect.high:
+            yield _middle(effect)
+    for proportion in material.proportions:
+        if proportion.percent and proportion.low and proportion.high and not proportion.own_n:
+            yield _middle_of_percentage(proportion)
+
+
+def _middle(effect: Effect) -> Check:
+    assert effect.estimate is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    value, low, high = (
+        _scaled(effect, printed) for printed in (effect.estimate, effect.low, effect.high)
+    )
+    middle = Span((low.low + high.low) / 2, (low.high + high.high) / 2)
+    said = interval_text(effect.estimate, effect.low, effect.high)
+    log = effect.scale == "log"
+    ends = [
+        figure(math.exp(x) if log else x) if x > -math.inf else "0"
+        for x in (middle.low, middle.high)
+    ]
+    name = "geometric" if log else "arithmetic"
+    recomputed = f"{name} middle {ends[0]} to {ends[1]}"
+    if middle.meets(value.widened(1e-9)):
+        return Check(
+            effect.place, "consistent", said, recomputed, "in the middle of its interval"
+        )
+    # the nearest that rounding brings the two halves to each other
+    if value.low > middle.high:
+        upper, lower = high.high - value.low, value.low - low.high
+        share = lower / upper if upper > 0 else math.inf
+    else:
+        upper, lower = high.low - value.high, value.high - low.low
+        share = upper / lower if lower > 0 else math.inf
+    return Check(
+        effect.place,
+        "inconsistent",
+        said,
+        recomputed,
+        f"the estimate is not in the middle of its interval on the {_scale_word(log)} scale; "
+        f"one half is at least {figure(share)} times the other",
+        "check estimate and bounds against the report; an interval that is not a Wald interval "
+        "(profile likelihood, exact) may be uneven",
+        "error" if share > UNEVEN else None,
+    )
+
+
+def _scale_word(log: bool) -> str:
+    return "logarithmic" if log else "linear"
+
+
+def _middle_of_percentage(proportion: Proportion) -> Check:
+    """Without counts no method is known: either scale will do, grossly uneven will not."""
+    assert proportion.percent is not None
+    assert proportion.low is not None
+    assert proportion.high is not None
+    printed = (proportion.percent, proportion.low, proportion.high)
+    said = interval_text(*printed)
+    value, low, high = (span(p) for p in printed)
+    middle = Span((low.low + high.low) / 2, (low.high + high.high) / 2)
+    logits = [s.through(lambda x: _logit(x / 100)) for s in (value, low, high)]
+    logit_middle = Span(
+        (logits[1].low + logits[2].low) / 2, (logits[1].high + logits[2].high) / 2
+    )
+    recomputed = f"middle {figure(middle.low, 2)} to {figure(middle.high, 2)}"
+    if middle.meets(value) or logit_middle.meets(logits[0]):
+        return Check(
+            proportion.place, "consistent", said, recomputed, "in the middle of its interval"
+        )
+    upper, lower = logits[2].middle - logits[0].middle, logits[0].middle - logits[1].middle
+    if not math.isfinite(upper + lower) or 1 / UNEVEN < upper / lower < UNEVEN:
+        return Check(
+            proportion.place,
+            "undecided",
+            said,
+            recomputed,
+            "exact and score intervals of proportions are uneven, and no count is printed",
+        )
+    return Check(
+        proportion.place,
+        "inconsistent",
+        said,
+        recomputed,
+        "the percentage is not in the middle of its interval on any scale",
+        "check percentage and bounds against the report",
+    )
+
+
+def _logit(p: float) -> float:
+    if p <= 0:
+        return -math.inf
+    return math.log(p / (1 - p)) if p < 1 else math.inf
+
+
+# Intervals of proportions
+
+
+def _counted_intervals(
+    material: Material,
+) -> Iterator[tuple[Proportion, Printed, Printed, int, int]]:
+    for one in material.proportions:
+        if one.low and one.high and one.events is not None and one.n and one.events <= one.n:
+            yield one, one.low, one.high, one.events, one.n
+
+
+def _other_level(one: Proportion, low: Printed, high: Printed, k: int, n: int) -> float | None:
+    """Another level at which a method prints the interval; None if there is none."""
+    return next(
+        (
+            level
+            for level in LEVELS
+            if level != one.ci_level and methods_that_print(span(low), span(high), k, n, level)
+        ),
+        None,
+    )
+
+
+def _shown(k: int, n: int, level: float, name: str) -> str:
+    low, high = proportion_intervals(k, n, level)[name]
+    return f"{name} {100 * low:.1f} to {100 * high:.1f}"
+
+
+def ci_method(material: Material) -> Iterator[Check]:
+    """By which method the interval of a proportion was made."""
+    for one, low, high, k, n in _counted_intervals(material):
+        said = f"{k} of {n}, {100 * one.ci_level:g}% interval {low.text} to {high.text}"
+        names = methods_that_print(span(low), span(high), k, n, one.ci_level)
+        if names:
+            yield Check(
+                one.place,
+                "consistent",
+                said,
+                _shown(k, n, one.ci_level, names[0]),
+                f"made by: {', '.join(names)}",
+            )
+            continue
+        shown = "; ".join(_shown(k, n, one.ci_level, m) for m in ("Wald", "Wilson"))
+        ends = proportion_intervals(k, n, one.ci_level).values()
+        lows, highs = [100 * x for x, _ in ends], [100 * y for _, y in ends]
+        slack = 0.25 * (max(highs) - min(lows)) / 2
+        near = span(low).meets(Span(min(lows) - slack, max(lows) + slack))
+        near &= span(high).meets(Span(min(highs) - slack, max(highs) + slack))
+        if near and not _other_level(one, low, high, k, n):
+            yield Check(
+                one.place,
+                "undecided",
+                said,
+                shown,
+                "none of the methods that are tried prints it, and it is near to them",
+            )
+        else:
+            yield Check(
+                one.place,
+                "inconsistent",
+                said,
+                shown,
+                "no method gives this interval for this count",
+                "check count and bounds against the report; clusters make intervals wider",
+                "warning",
+            )
+
+
+def ci_level(material: Material) -> Iterator[Check]:
+    """Intervals that fit the other numbers at another level than is stated."""
+    for one, low, high, k, n in _counted_intervals(material):
+        if methods_that_print(span(low), span(high), k, n, one.ci_level):
+            yield Check(one.place, "consistent", explanation="fits its level")
+        elif (level := _other_level(one, low, high, k, n)) is not None:
+            name = methods_that_print(span(low), span(high), k, n, level)[0]
+            reason = f"{name} for {k} of {n}"
+            said = f"{low.text} to {high.text}"
+            yield _wrong_level(one.place, said, one.ci_level, level, reason, "warning")
+    for effect in material.effects:
+        if effect.low and effect.high:
+            yield from _level_of_effect(effect, effect.low, effect.high)
+
+
+def _level_of_effect(effect: Effect, low: Printed, high: Printed) -> Iterator[Check]:
+    stated = effect.ci_level
+    said = interval_text(effect.estimate, low, high)
+    printed_se = se_span(effect.sei, effect.vi)
+    if printed_se is not None:
+        se = printed_se.widened(SLACK)
+        fits = [
+            level
+            for level in LEVELS
+            if (implied := standard_error(effect, level)) is not None and implied.meets(se)
+        ]
+        own = standard_error(effect, stated)
+        if own is not None and own.meets(se):
+            yield Check(effect.place, "consistent", said, explanation="fits its level")
+        elif fits:
+            # a t interval with few degrees of freedom is as wide as one of a higher level
+            gravity: Level = "warning" if effect.scale == "linear" else "error"
+            reason = f"standard error {figure(printed_se.middle)}"
+            yield _wrong_level(effect.place, said, stated, fits[0], reason, gravity)
+        return
+    if effect.p is None or effect.p.relation or not 0 <= effect.p.value <= 1:
+        return
+    printed, own = p_span(effect.p), p_of(effect, stated)
+    if own is None:
+        return
+    if printed.meets(own):
+        yield Check(effect.place, "consistent", said, explanation="fits its level")
+        return
+    if _apart(printed, own)[1] <= NEARLY:
+        return
+    for level in LEVELS:
+        at = p_of(effect, level)
+        if level != stated and at is not None and printed.meets(at):
+            reason = f"p = {effect.p.text}"
+            yield _wrong_level(effect.place, said, stated, level, reason, "warning")
+            return
+
+
+def _wrong_level(
+    place: Place, said: str, stated: float, level: float, reason: str, gravity: Level
+) -> Check:
+    return Check(
+        place,
+        "inconsistent",
+        f"{said}, stated level {100 * stated:g}%",
+        f"a {100 * level:g}% interval ({reason})",
+        f"the interval fits the other numbers at {100 * level:g}%, not at {100 * stated:g}%",
+        "find its level in the report and give `ci_level`",
+        gravity,
+    )
+
+
+def extreme(material: Material) -> Iterator[Check]:
+    """Ratios beyond 50 or 1/50, and standard errors of logarithms above 1.5."""
+    for effect in material.effects:
+        value = effect.estimate
+        if value is None or value.relation:
+            continue
+        on_log = effect.scale == "log"
+        if not on_log and not _log_yi(material, effect):
+            continue
+        if on_log and value.value <= 0:
+            continue
+        log = math.log(value.value) if on_log else value.value
+        own = se_span(effect.sei, effect.vi)
+        se = own.middle if own is not None else None
+        if se is None and on_log:
+            implied = standard_error(effect, effect.ci_level)
+            se = implied.middle if implied and math.isfinite(implied.high) else None
+        text = f"ratio {figure(math.exp(min(log, 700.0)))}, log {figure(log)}"
+        text += f", SE {figure(se)}" if se is not None else ""
+        if abs(log) > math.log(LARGEST_RATIO) or (se is not None and se > LARGEST_SE):
+            yield Check(
+                effect.place,
+                "inconsistent",
+                value.text,
+                text,
+                "beyond 50 or 1/50"
+                if abs(log) > math.log(LARGEST_RATIO)
+                else "a standard error above 1.5 on the logarithmic scale",
+                "check it against the report, and what the analysis is without it",
+            )
+        else:
+            yield Check(effect.place, "consistent", value.text, text, "within the usual")
+
+
+def _log_yi(material: Material, effect: Effect) -> bool:
+    """Whether a linear effect of a table is the logarithm of a ratio."""
+    return not isinstance(material, StudyMaterial) and material.on_log_scale
+
+
+RULES = (
+    Rule(
+        "CI-P",
+        "error",
+        "review",
+        "The p-value that estimate and interval imply, SE = (upper - lower)/(2 z) on the "
+        "logarithmic scale for ratios, over all corners of rounding, does not contain the "
+        "printed one. An error where the two differ by a factor above 3 in p and 1.25 in z, or "
+        "lie on either side of 0.05 by a factor above 2; a warning above 1.5; smaller "
+        "differences can be those of score, likelihood ratio or log-rank tests, unless nine "
+        "tenths of a table of 8 rows or more agree exactly (a warning).",
+        everywhere(ci_p),
+        ALTMAN,
+    ),
+    Rule(
+        "GEO-MID",
+        "warning",
+        "review",
+        "The estimate, with its rounding, is not in the middle of its interval: geometric for "
+        "ratios, arithmetic for differences; for percentages arithmetic or of the logits. An "
+        "error where one half of the interval is more than 3 times the other.",
+        everywhere(geo_mid),
+        ALTMAN,
+    ),
+    Rule(
+        "CI-METHOD",
+        "note",
+        "review",
+        "No usual method (Wald, Wilson, Clopper-Pearson, Agresti-Coull, Jeffreys, arcsine, "
+        "logit, log-log) prints the interval of a proportion, and it is not near to any "
+        "(a warning). Consistent checks name the method.",
+        everywhere(ci_method),
+        NEWCOMBE,
+    ),
+    Rule(
+        "CI-LEVEL",
+        "error",
+        "review",
+        "An interval fits the standard error, the p-value or the count that are printed at 90, "
+        "95 or 99 % and not at the level that is stated. A warning where only a p-value or a "
+        "count tells, or a t interval could.",
+        everywhere(ci_level),
+        "Higgins et al., Cochrane Handbook for Systematic Reviews of Interventions, "
+        "version 6.5 (2024), section 6.3",
+    ),
+    Rule(
+        "EXTREME",
+        "warning",
+        "review",
+        "A ratio is above 50 or below 1/50, or the standard error of its logarithm above 1.5.",
+        everywhere(extreme),
+    ),
+)
