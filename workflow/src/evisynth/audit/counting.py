@@ -59,7 +59,7 @@ def chance(percent: Printed, n: int) -> float:
 
     How often a percentage that is no count at all would pass for one.
     """
-    return min(1.0, (n + 1) / (100 * 10**percent.decimals + 1))
+    return min(1.0, (n + 1) / (100 * 10.0**percent.decimals + 1))
 
 
 def share(events: int, n: int, decimals: int = 1) -> str:

@@ -384,7 +384,7 @@ def repairs(found: Sequence[Partition]) -> list[Repair]:
 def counts_of(
     material: StudyMaterial, found: Sequence[Partition] | None = None
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Counts and n that are certain, by result and arm: printed, unique, or forced by others."""
+    """Counts and n that are certain, by result and arm: printed, unique, forced by others."""
     known: dict[tuple[str, str], tuple[int, int]] = {}
     for value in material.proportions:
         allowed = candidates(value) if value.kind in COUNTED else None
@@ -495,8 +495,9 @@ def _repaired(repair: Repair) -> Check:
             "inconsistent",
             printed,
             f"{one}; total {_total(partition)}",
-            f"{impossible}; the only consistent count is {one} (printed {percent_text(percent)})",
-            "leave the number out, or ask the authors; the implied count is not put in its place",
+            f"{impossible}; the only consistent count is {one} "
+            f"(printed {percent_text(percent)})",
+            "leave it out, or ask the authors; the implied count is not put in its place",
         )
     if repair.fit:
         fit = repair.fit

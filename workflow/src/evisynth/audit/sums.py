@@ -376,7 +376,7 @@ def _with_percent(
 
 def _units(value: Proportion, decimals: int) -> int:
     assert value.percent is not None  # of the callers' choice
-    return round(value.percent.value * 10**decimals)
+    return round(value.percent.value * 10.0**decimals)
 
 
 def _decimals(values: Sequence[Proportion]) -> int | None:
@@ -492,7 +492,7 @@ def _subset(value: Proportion, parts: Sequence[Proportion]) -> tuple[Proportion,
     ]
     for size in range(2, min(len(usual), 4) + 1):
         for chosen in combinations(usual, size):
-            about = words & set.union(*(_words(part) for part in chosen))
+            about = any(words & _words(part) for part in chosen)
             total = sum(_units(part, decimals) for part in chosen)
             if about and total == _units(value, decimals):
                 return chosen
