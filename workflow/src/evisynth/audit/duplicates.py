@@ -163,7 +163,8 @@ def check_p_values(material: StudyMaterial) -> Iterator[Check]:
                 last.place,
                 "inconsistent",
                 f"p {p.text.strip()} in {listed(names)}",
-                f"not reproduced by the counts of {listed(c.place.results[0] for c in failing)}",
+                "not reproduced by the counts of "
+                + listed(c.place.results[0] for c in failing),
                 f"p = {p.text.strip()} is printed for {len(found)} outcomes of one contrast; "
                 f"of {last.place.results[0]} no usual test gives it",
                 "compare the p-value with the report; it may be that of the other outcome",

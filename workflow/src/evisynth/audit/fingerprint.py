@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from evisynth.audit.counting import chance, listed, rounded, usable
@@ -124,9 +124,7 @@ def fingerprint(tests: Sequence[Tried]) -> Fingerprint:
     """Count the agreements of each family and judge the best one against chance."""
     columns = range(len(FAMILIES))
     by_rounding = tuple(sum(test.rounds[j] for test in tests) for j in columns)
-    either = tuple(
-        sum(test.rounds[j] or test.cuts[j] for test in tests) for j in columns
-    )
+    either = tuple(sum(test.rounds[j] or test.cuts[j] for test in tests) for j in columns)
     best = max(columns, key=lambda j: (by_rounding[j], either[j], -j))
     by_chance = at_least([test.by_chance(best) for test in tests], by_rounding[best])
     rival = 0.0
@@ -172,14 +170,17 @@ def _fingerprinted(
         f"reports.{report.id}", report.id, tuple(test.name for test in tests)
     )
     said = {(method.about, method.says) for method in report.methods}
-    says = {says for _, says in said}
+    says: set[str] = {says for _, says in said}
     stated = listed(sorted(word.replace("_", " ") for word in says & _TESTS)) or "no test"
     printed = f"{found.tests} p-values with known counts; the report says {stated}"
     order = sorted(range(len(FAMILIES)), key=lambda j: (-found.rounded[j], j))
     recomputed = ", ".join(
         f"{FAMILIES[j]} {found.rounded[j]}"
-        + (f" ({found.with_cut[j]} with cut digits)" if found.with_cut[j] > found.rounded[j]
-           else "")
+        + (
+            f" ({found.with_cut[j]} with cut digits)"
+            if found.with_cut[j] > found.rounded[j]
+            else ""
+        )
         for j in order
     )
     if found.tests < FEWEST:
@@ -220,7 +221,7 @@ def _fingerprinted(
 _TESTS = frozenset({"one_sided", "two_sided", "log_rank", "fisher", "chi_square"})
 
 
-def _against(best: int, says: set[str], survival: bool) -> list[str]:
+def _against(best: int, says: Set[str], survival: bool) -> list[str]:
     """What the report says of its tests and the best family contradicts."""
     against = []
     one_sided = FAMILIES[best].startswith("one-sided")
@@ -310,7 +311,8 @@ def _crude(
         printed,
         recomputed,
         f"{len(hits)} of {len(cells)} 'Kaplan-Meier' percentages are crude shares of their "
-        "groups" + (", with common totals" if totals else "")
+        "groups"
+        + (", with common totals" if totals else "")
         + f" (by chance with probability {probability:.1g})",
         "type them crude_proportion; do not pool them with survival at a time point",
     )
@@ -318,14 +320,12 @@ def _crude(
 
 def _totals(found: Sequence[Partition], outcomes: set[str]) -> Mapping[str, tuple[int, int]]:
     """Totals of outcomes that two or more splits share and that are certain."""
-    totals = {}
+    totals: dict[str, tuple[int, int]] = {}
     for partition in found:
         splits = sum(1 for s in partition.splits if set(s.into) & set(partition.cells))
         left = members((partition.counts or {}).get(partition.top, 0))
         if partition.outcome in outcomes and splits >= 2 and len(left) == 1:
-            totals.setdefault(
-                partition.outcome, (left[0], partition.sizes[partition.top])
-            )
+            totals.setdefault(partition.outcome, (left[0], partition.sizes[partition.top]))
     return totals
 
 

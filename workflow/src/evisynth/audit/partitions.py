@@ -529,8 +529,7 @@ def _contradiction(material: StudyMaterial, partition: Partition) -> Check:
     culprits = [
         arm
         for arm, cell in partition.cells.items()
-        if cell.counts
-        and propagate(start(partition, [arm]), partition.constraints) is not None
+        if cell.counts and propagate(start(partition, [arm]), partition.constraints) is not None
     ]
     by_cutting = propagate({**start(partition), **wide}, partition.constraints) is not None
     doubted = [partition.cells[arm] for arm in culprits or partition.cells]

@@ -201,9 +201,7 @@ def _parts_of_results(material: StudyMaterial) -> Iterator[Check]:
             yield from _parts_elsewhere(material, name, own[0])
 
 
-def _parts_elsewhere(
-    material: StudyMaterial, name: str, total: Proportion
-) -> Iterator[Check]:
+def _parts_elsewhere(material: StudyMaterial, name: str, total: Proportion) -> Iterator[Check]:
     """A part that is a result of its own has the same count there."""
     values = _by_result(material)
     for part, count in material.results[name].parts.items():
@@ -381,8 +379,10 @@ def _units(value: Proportion, decimals: int) -> int:
 
 def _decimals(values: Sequence[Proportion]) -> int | None:
     """Decimals that all percentages have; None if one has none, or they differ."""
-    found = {value.percent.decimals if usable(value.percent) and value.percent else None
-             for value in values}
+    found = {
+        value.percent.decimals if usable(value.percent) and value.percent else None
+        for value in values
+    }
     return found.pop() if len(found) == 1 else None
 
 
@@ -527,7 +527,7 @@ def check_hundred(material: StudyMaterial) -> Iterator[Check]:
         if silent or len(used) < 2 or not all(usable(part.percent) for part in used):
             continue
         total = sum(part.percent.value for part in used if part.percent)
-        units = [10.0 ** -part.percent.decimals for part in used if part.percent]
+        units = [10.0**-part.percent.decimals for part in used if part.percent]
         # Rounded percentages miss by half a unit each; cut off, they fall short by a whole one.
         low, high = 100 - sum(units), 100 + sum(units) / 2
         decimals = max(part.percent.decimals for part in used if part.percent)
