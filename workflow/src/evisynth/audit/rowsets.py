@@ -206,10 +206,7 @@ def check_order(table: TableMaterial) -> Iterator[Check]:
     if k < FEWEST_SORTED:
         return
     values = [row.numbers[name].value for row in ordered]
-    first, last = max(
-        (_run(values, start, sign) for start in range(k) for sign in (1, -1)),
-        key=lambda run: run[1] - run[0],
-    )
+    first, last = max((*_runs(values, 1), *_runs(values, -1)), key=lambda run: run[1] - run[0])
     length = last - first + 1
     # Runs of distinct values that chance gives somewhere in the table.
     distinct = len(set(values[first : last + 1]))
@@ -240,11 +237,13 @@ def check_order(table: TableMaterial) -> Iterator[Check]:
     )
 
 
-def _run(values: Sequence[float], start: int, sign: int) -> tuple[int, int]:
-    last = start
-    while last + 1 < len(values) and sign * (values[last + 1] - values[last]) >= 0:
-        last += 1
-    return start, last
+def _runs(values: Sequence[float], sign: int) -> Iterator[tuple[int, int]]:
+    """First and last place of every stretch that nowhere falls (rises, if `sign` is -1)."""
+    start = 0
+    for i in range(1, len(values) + 1):
+        if i == len(values) or sign * (values[i] - values[i - 1]) < 0:
+            yield start, i - 1
+            start = i
 
 
 def check_pairs(table: TableMaterial) -> Iterator[Check]:
@@ -259,6 +258,8 @@ def check_pairs(table: TableMaterial) -> Iterator[Check]:
         if len(found) < FEWEST_ROWS:
             continue
         outliers = list(_outliers(found))
+        if len(outliers) > max(1, len(found) // 10):
+            continue  # the groups of these studies have no common ratio
         if not outliers:
             yield Check(
                 _whole(table, ()),
@@ -278,12 +279,13 @@ def _outliers(
 
     Or, where the others agree that one group is larger, a row that has it as much smaller.
     """
-    for i, (row, log_ratio) in enumerate(found):
-        others = [value for j, (_, value) in enumerate(found) if j != i]
-        middle = median(others)
-        width = 1.4826 * median(abs(value - middle) for value in others)
+    values = [value for _, value in found]
+    middle = median(values)
+    width = 1.4826 * median(abs(value - middle) for value in values)
+    same_side = sum(value * middle > 0 for value in values)
+    for row, log_ratio in found:
         far = abs(log_ratio - middle) > max(5 * width, math.log(3))
-        agree = all(value * middle > 0 for value in others) and abs(middle) > math.log(1.3)
+        agree = same_side == len(values) - 1 and abs(middle) > math.log(1.3)
         swapped = (
             agree
             and log_ratio * middle < 0
@@ -332,18 +334,13 @@ def check_percent(table: TableMaterial) -> Iterator[Check]:
         if len(found) < FEWEST_ROWS:
             continue
         rates = [_logit(x, n) for _, x, n in found]
+        middle = median(rates)
+        width = max(1.4826 * median(abs(rate - middle) for rate in rates), 0.2)
         hits = 0
         for i, (row, x, n) in enumerate(found):
-            others = [rate for j, rate in enumerate(rates) if j != i]
-            middle = median(others)
-            width = max(1.4826 * median(abs(rate - middle) for rate in others), 0.2)
             count = x * n / 100
-            as_percent = _logit(count, n)
-            if (
-                x <= 100
-                and abs(rates[i] - middle) > 5 * width
-                and abs(as_percent - middle) < 2 * width
-            ):
+            as_percent = _logit(count, n) if x <= 100 else math.inf
+            if abs(rates[i] - middle) > 5 * width and abs(as_percent - middle) < 2 * width:
                 hits += 1
                 yield Check(
                     table.place(row.line, row.number, row.study, events, size),
@@ -569,8 +566,9 @@ RULES: tuple[Rule, ...] = (
         "GROUP-RATIO",
         "warning",
         "table",
-        "The ratio of the two groups' sizes, standard deviations or times is more than a factor "
-        "of three and five robust standard deviations from the other rows', or turned round.",
+        "The ratio of the two groups' sizes, standard deviations or times differs more than "
+        "threefold and by five robust standard deviations from the other rows', or is turned "
+        "round, in at most a tenth of the rows.",
         check_pairs,
     ),
     Rule(
