@@ -116,32 +116,58 @@ def check_records(table: TableMaterial) -> Iterator[Check]:
             f"{len(groups)} different",
             "no two rows have the same numbers",
         )
+    chances = Coincidence.of(rows)
     for found in same:
-        yield _record(table, rows, found)
+        yield _record(table, chances, found)
 
 
-def _coincidences(rows: Sequence[Row], fields: Sequence[str], labelled: bool) -> float:
-    """Expected number of pairs of rows that agree by chance in all of `fields`.
+@dataclass(frozen=True, slots=True)
+class Coincidence:
+    """How often two rows of a table agree by chance.
 
-    The share of pairs that agree in each field alone, the found pair left out, multiplied as
-    if the fields were independent; among pairs of one study only if `labelled`.
+    Attributes
+    ----------
+    pairs, of_one_study : pairs of rows; those of rows with one study's name, at least 1.
+    agree : by field, pairs with the same number.
     """
-    pairs = len(rows) * (len(rows) - 1) / 2
-    expected = pairs
-    if labelled:
+
+    pairs: float
+    of_one_study: float
+    agree: Mapping[str, float]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Coincidence":
+        """Counts of pairs."""
         sizes = Counter(folded(row.study) for row in rows).values()
-        expected = max(1.0, sum(n * (n - 1) / 2 for n in sizes))
-    for name in fields:
-        values = Counter(row.value(name) for row in rows)
-        agree = sum(n * (n - 1) / 2 for v, n in values.items() if v is not None) - 1
-        expected *= (max(agree, 0) + 0.5) / (pairs + 0.5)
-    return expected
+        values: dict[str, Counter[float]] = defaultdict(Counter)
+        for row in rows:
+            for name, value in row.numbers.items():
+                values[name][value.value] += 1
+        return cls(
+            len(rows) * (len(rows) - 1) / 2,
+            max(1.0, sum(n * (n - 1) / 2 for n in sizes)),
+            {
+                name: sum(n * (n - 1) / 2 for n in found.values())
+                for name, found in values.items()
+            },
+        )
+
+    def expected(self, fields: Sequence[str], one_study: bool) -> float:
+        """Expected number of pairs that agree by chance in all of `fields`.
+
+        The shares of pairs that agree in each field alone, the found pair left out, multiplied
+        as if the fields were independent.
+        """
+        found = self.of_one_study if one_study else self.pairs
+        for name in fields:
+            found *= (max(self.agree[name] - 1, 0) + 0.5) / (self.pairs + 0.5)
+        return found
 
 
-def _record(table: TableMaterial, rows: Sequence[Row], found: Sequence[Row]) -> Check:
+def _record(table: TableMaterial, chances: Coincidence, found: Sequence[Row]) -> Check:
     fields = _telling(found[0])
     one_study = len({folded(row.study) for row in found}) == 1
-    expected = _coincidences(rows, fields, one_study)
+    expected = chances.expected(fields, one_study)
     printed = _shown(found[0], sorted(found[0].numbers))
     names = listed([f"row {row.number} ({row.study})" for row in found])
     by_chance = f"{expected:.2g} such pairs are expected by chance"
@@ -172,6 +198,7 @@ def _record(table: TableMaterial, rows: Sequence[Row], found: Sequence[Row]) -> 
 def check_groups(table: TableMaterial) -> Iterator[Check]:
     """Rule SHARED-GROUP."""
     rows = rows_of(table)
+    chances = Coincidence.of(rows)
     for fields in (("ci", "n2i"), ("ci", "di"), ("m2i", "sd2i", "n2i"), ("x2i", "t2i")):
         groups: dict[tuple[float, ...], list[Row]] = defaultdict(list)
         for row in rows:
@@ -183,7 +210,7 @@ def check_groups(table: TableMaterial) -> Iterator[Check]:
                 continue
             numbers = {tuple(sorted((k, v.value) for k, v in r.numbers.items())) for r in found}
             one_study = len({folded(row.study) for row in found}) == 1
-            expected = _coincidences(rows, fields, one_study)
+            expected = chances.expected(fields, one_study)
             if len(numbers) == 1 or expected >= RARE * (5 if one_study else 1):
                 continue
             names = listed([f"row {row.number} ({row.study})" for row in found])
@@ -413,7 +440,9 @@ def _odd(one: str, two: str, equal: Sequence[Row], both: Sequence[Row]) -> bool:
         return False
     if (one, two) in (("ai", "n1i"), ("ci", "n2i"), ("xi", "ni"), ("ai", "ci"), ("x1i", "x2i")):
         return False  # everybody has the event, or as many in both groups: both happen
-    return all(digits(row.numbers[one]) >= 3 for row in equal)
+    # Of numbers with d digits about one pair in 10**d agrees by chance.
+    fewest = min(digits(row.numbers[one]) for row in equal)
+    return fewest >= 3 and len(both) <= 10 ** (fewest - 1)
 
 
 def check_totals(table: TableMaterial) -> Iterator[Check]:
