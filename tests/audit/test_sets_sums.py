@@ -17,7 +17,7 @@ def whole(results, size=66, **more):
 def test_declared_categories_add_up_to_the_total_or_to_n():
     results = responses(cr=12, pr=4, sd=7, pd=43, sum_=16)
     sums = [{"parts": ["cr", "pr"], "total": "sum_"}, {"parts": ["cr", "pr", "sd", "pd"]}]
-    found = [c for c in checks("SUM-PARTS", whole(results, sums=sums))]
+    found = checks("SUM-PARTS", whole(results, sums=sums))
     assert [c.verdict for c in found] == ["consistent"] * 2
 
 

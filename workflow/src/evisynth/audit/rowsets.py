@@ -17,6 +17,7 @@ FEWEST_SORTED = 8
 FEWEST_ROWS = 6
 # Chance below which a coincidence or an order is called one.
 RARE = 0.01
+UNLIKELY = 0.05
 COUNTS = ("ai", "bi", "ci", "di", "n1i", "n2i", "xi", "ni", "x1i", "x2i")
 # Words that name a row with the sum of the others.
 TOTALS = frozenset({"total", "totals", "all", "all studies", "overall", "sum", "pooled"})
@@ -27,6 +28,9 @@ PAIRS = (("n1i", "n2i"), ("sd1i", "sd2i"), ("t1i", "t2i"))
 TWINS = (("ai", "ci"), ("m1i", "m2i"), ("sd1i", "sd2i"), ("x1i", "x2i"), ("yi", "sei"),
          ("yi", "vi"), ("m1i", "sd1i"), ("m2i", "sd2i"), ("mi", "sdi"), ("xi", "ni"),
          ("ai", "n1i"), ("ci", "n2i"), ("ci_low", "ci_high"))  # fmt: skip
+
+# Of these, pairs that mean different things: in one row too they are hardly ever equal.
+UNLIKE = (("yi", "sei"), ("yi", "vi"), ("m1i", "sd1i"), ("m2i", "sd2i"), ("mi", "sdi"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ def _record(table: TableMaterial, chances: Coincidence, found: Sequence[Row]) ->
     place = _place(table, found)
     if len(fields) >= INFORMATIVE and expected < RARE:
         level = None
-    elif fields and expected < 0.05:
+    elif fields and expected < UNLIKELY:
         level = "warning"
     else:
         return Check(
@@ -211,7 +215,7 @@ def check_groups(table: TableMaterial) -> Iterator[Check]:
             numbers = {tuple(sorted((k, v.value) for k, v in r.numbers.items())) for r in found}
             one_study = len({folded(row.study) for row in found}) == 1
             expected = chances.expected(fields, one_study)
-            if len(numbers) == 1 or expected >= RARE * (5 if one_study else 1):
+            if len(numbers) == 1 or expected >= UNLIKELY:
                 continue
             names = listed([f"row {row.number} ({row.study})" for row in found])
             yield Check(
@@ -311,7 +315,7 @@ def _outliers(
     width = 1.4826 * median(abs(value - middle) for value in values)
     same_side = sum(value * middle > 0 for value in values)
     for row, log_ratio in found:
-        far = abs(log_ratio - middle) > max(5 * width, math.log(3))
+        far = abs(log_ratio - middle) > max(5 * width, math.log(4))
         agree = same_side == len(values) - 1 and abs(middle) > math.log(1.3)
         swapped = (
             agree
@@ -435,11 +439,11 @@ def check_columns(table: TableMaterial) -> Iterator[Check]:
 
 
 def _odd(one: str, two: str, equal: Sequence[Row], both: Sequence[Row]) -> bool:
-    """Whether equal numbers are rare enough: of other meaning, or of three digits and more."""
+    """Whether equal numbers are odd: of other meaning, and of three digits and more."""
     if len(equal) > max(1, len(both) // 20) or len(both) < FEWEST_ROWS:
         return False
-    if (one, two) in (("ai", "n1i"), ("ci", "n2i"), ("xi", "ni"), ("ai", "ci"), ("x1i", "x2i")):
-        return False  # everybody has the event, or as many in both groups: both happen
+    if (one, two) not in UNLIKE:
+        return False  # two groups may well have the same number
     # Of numbers with d digits about one pair in 10**d agrees by chance.
     fewest = min(digits(row.numbers[one]) for row in equal)
     return fewest >= 3 and len(both) <= 10 ** (fewest - 1)
@@ -596,7 +600,7 @@ RULES: tuple[Rule, ...] = (
         "warning",
         "table",
         "The ratio of the two groups' sizes, standard deviations or times differs more than "
-        "threefold and by five robust standard deviations from the other rows', or is turned "
+        "fourfold and by five robust standard deviations from the other rows', or is turned "
         "round, in at most a tenth of the rows.",
         check_pairs,
     ),
