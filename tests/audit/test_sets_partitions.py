@@ -227,3 +227,18 @@ def test_percentages_of_true_counts_never_fail(how, data):
         results.append(result(f"r{i}", values))
     material = study(arms(all=n, **cells), results, splits=splits)
     assert not failures("PARTITION", material)
+
+
+def test_groups_of_absurd_size_are_left_out_in_no_time():
+    sizes = {"all": 10**9, "a": 10**9 - 5, "b": 5}
+    results = [
+        result("os", {"a": "48%", "b": "40%"}, p="0.03"),
+        result("whole", {"all": "48%"}),
+        result("sum", {"all": {"events": 10**9}}),
+    ]
+    splits = [{"of": "all", "into": ["a", "b"]}]
+    sums = [{"parts": ["os", "whole"], "total": "sum"}, {"parts": ["whole", "sum"]}]
+    material = study(sizes, results, splits=splits, sums=sums)
+    assert not failures("PARTITION", material)
+    assert [c.verdict for c in checks("SUM-PARTS", material)] == ["undecided"]
+    assert not checks("P-FINGERPRINT", material)

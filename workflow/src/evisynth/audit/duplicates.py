@@ -14,7 +14,7 @@ from evisynth.audit.counting import (
     share,
     usable,
 )
-from evisynth.audit.exact import chi_square, fisher
+from evisynth.audit.exact import LARGEST, chi_square, fisher
 from evisynth.audit.material import Review, StudyMaterial, printed_or_none
 from evisynth.audit.records import Check, Comparison, Effect, Proportion, Rule
 from evisynth.printed import Printed
@@ -115,6 +115,8 @@ def _reproduced(comparison: Comparison) -> bool | None:
     if p is None or None in counts:
         return None
     (a, n1), (c, n2) = (count for count in counts if count)
+    if a > n1 or c > n2 or n1 + n2 > LARGEST:
+        return None
     exact = fisher(a, n1, c, n2)
     tests = [
         exact.one_sided,

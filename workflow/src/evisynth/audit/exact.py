@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Above this number of units binomial coefficients are taken as floats on the log scale.
 EXACT_UP_TO = 5000
+# Larger groups are not tested: every table with these margins is looked at.
+LARGEST = 200_000
 # Relative difference below which two tables are equally probable on the log scale.
 TIE = 1e-9
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from evisynth.audit.counting import chance, listed, rounded, usable
-from evisynth.audit.exact import at_least, chi_square, fisher
+from evisynth.audit.exact import LARGEST, at_least, chi_square, fisher
 from evisynth.audit.material import StudyMaterial
 from evisynth.audit.partitions import Partition, counts_of, members, partitions
 from evisynth.audit.records import Check, Proportion, Rule
@@ -153,7 +153,7 @@ def check_fingerprint(material: StudyMaterial) -> Iterator[Check]:
             two = known.get((name, comparison.two.arm))
             if comparison.place.report != report.id or not one or not two or p is None:
                 continue
-            if not (one[0] <= one[1] and two[0] <= two[1]):
+            if not (one[0] <= one[1] and two[0] <= two[1] and one[1] + two[1] <= LARGEST):
                 continue
             tests.append(tried(name, p, *one, *two))
             if _is_survival(comparison.outcome):

@@ -76,8 +76,10 @@ class Partition:
         return [cell for cell in self.cells.values() if not cell.counts]
 
 
-def bits(values: Sequence[int] | range) -> int:
+def bits(values: Sequence[int]) -> int:
     """The set of these counts as an integer."""
+    if isinstance(values, range) and values.step == 1 and values:
+        return ((1 << len(values)) - 1) << values[0]
     found = 0
     for value in values:
         found |= 1 << value
@@ -225,7 +227,7 @@ def _cells(values: Sequence[Proportion]) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
     for value in values:
         allowed = candidates(value)
-        if allowed is None:
+        if allowed is None or (allowed and allowed[-1] > LARGEST):
             continue
         only_cut = bool(
             allowed
@@ -584,5 +586,6 @@ RULES: tuple[Rule, ...] = (
         "over all splits of an outcome; a percentage that no count prints is shown beside the "
         "only count that the other groups leave, if there is one.",
         check_partitions,
+        "Brown and Heathers 2017, Soc Psychol Personal Sci 8:363 (a single percentage)",
     ),
 )

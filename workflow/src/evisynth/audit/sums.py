@@ -108,9 +108,9 @@ def _arms(material: StudyMaterial, entry: Sum) -> list[str]:
 def _sums(parts: Sequence[range]) -> set[int] | None:
     found = {0}
     for part in parts:
-        found = {a + b for a in found for b in part}
-        if len(found) > MOST_SUMS:
+        if len(found) * len(part) > MOST_SUMS:
             return None
+        found = {a + b for a in found for b in part}
     return found
 
 
