@@ -89,13 +89,13 @@ def _shown(row: Row, fields: Sequence[str]) -> str:
     return ", ".join(f"{name} {row.numbers[name].text.strip()}" for name in fields)
 
 
-def _telling(row: Row) -> list[str]:
-    """Fields whose number is informative: two digits or more, not said by another field."""
+def _own(row: Row) -> list[str]:
+    """Fields whose number no other field of the row says."""
     found: list[str] = []
     seen: set[float] = set()
     for name in sorted(row.numbers):
         value = row.numbers[name]
-        if digits(value) < 2 or value.value in seen or REDUNDANT.get(name) in found:
+        if value.value in seen or REDUNDANT.get(name) in found:
             continue
         seen.add(value.value)
         found.append(name)
@@ -169,16 +169,17 @@ class Coincidence:
 
 
 def _record(table: TableMaterial, chances: Coincidence, found: Sequence[Row]) -> Check:
-    fields = _telling(found[0])
+    fields = _own(found[0])
+    informative = sum(digits(found[0].numbers[name]) >= 2 for name in fields)
     one_study = len({folded(row.study) for row in found}) == 1
     expected = chances.expected(fields, one_study)
     printed = _shown(found[0], sorted(found[0].numbers))
     names = listed([f"row {row.number} ({row.study})" for row in found])
     by_chance = f"{expected:.2g} such pairs are expected by chance"
     place = _place(table, found)
-    if len(fields) >= INFORMATIVE and expected < RARE:
+    if informative >= INFORMATIVE and expected < RARE:
         level = None
-    elif fields and expected < UNLIKELY:
+    elif informative and expected < UNLIKELY:
         level = "warning"
     else:
         return Check(
