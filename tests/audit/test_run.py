@@ -440,7 +440,7 @@ def drawn(project, folder):
     sizes, name = str(folder / "effect_sizes.json"), "response"
     write_effects(project.file, name, project.effects_digest(name), sizes)
     output = {table: str(folder / f"{table}.csv") for table in TABLES}
-    output["fit"] = str(folder / "fit.json")
+    output |= {"fit": str(folder / "fit.json"), "script": str(folder / "metafor.R")}
     write_pooled(sizes, project.pooling_settings(name), output, "config.yaml")
     plots = [str(folder / f"forest.{suffix}") for suffix in ("svg", "png")]
     write_forest(sizes, output["fit"], project.drawing_settings(name), plots)

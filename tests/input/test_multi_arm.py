@@ -20,6 +20,7 @@ def trial(review):
     review.change(
         GAMMA, "O: {events: 6, n: 24}", "O: {events: 6, n: 24}, N2: {events: 1, n: 10}"
     )
+    review.change(GAMMA, "    quote: ", "    quote: 1 of 10, ")
     return review
 
 

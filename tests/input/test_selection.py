@@ -203,7 +203,7 @@ def second_report(review, report="", keys="", arm="all", events=12, more=""):
     review.change(
         BETA,
         "$",
-        f"  - id: again\n    outcome: orr\n    report: b2\n    quote: x\n"
+        f"  - id: again\n    outcome: orr\n    report: b2\n    quote: {events} of 30\n"
         f"    arms: {{{arm}: {{events: {events}, n: 30}}}}\n{more}",
     )
 
@@ -229,7 +229,7 @@ def test_a_report_that_is_superseded_through_another_gives_way(review):
     review.change(
         BETA,
         "$",
-        "  - id: again\n    outcome: orr\n    report: b2\n    quote: x\n"
+        "  - id: again\n    outcome: orr\n    report: b2\n    quote: 12 of 30\n"
         "    arms: {all: {events: 12, n: 30}}\n",
     )
     (row,) = of_beta(review)

@@ -50,7 +50,7 @@ def test_survival_in_per_cent_is_spanned_as_a_fraction(review):
         ALPHA,
         "$",
         "  - id: os\n    outcome: death\n    kind: km_probability\n    unit: '%'\n"
-        "    report: a1\n    quote: x\n"
+        "    report: a1\n    quote: 60 (40.5 to 75.5)\n"
         "    arms: {N: {estimate: '60', ci: ['40.5', '75.5']}}\n",
     )
     review.keep("response")
