@@ -9,6 +9,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/provenance.smk"
 
 
 rule all:

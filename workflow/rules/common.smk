@@ -21,6 +21,7 @@ from evisynth.project import load_project
 from evisynth.sources import sources
 from evisynth.steps.evidence import TABLES
 from evisynth.targets import touched, unrecorded
+from evisynth.trail import trail
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -57,6 +58,8 @@ TARGETS = [
             "beyond.csv",
             "fit.json",
             "engines.csv",
+            "selection.csv",
+            "trace.json",
             *(f"{table}.csv" for table in MODERATORS if PROJECT.has_moderators(analysis)),
             *(
                 f"plots/{plot}.{suffix}"
@@ -114,6 +117,11 @@ def evidence_sources(wildcards):
 def effects_digest(wildcards):
     """Changes exactly when the effect sizes of an analysis may."""
     return PROJECT.effects_digest(wildcards.analysis)
+
+
+def trail_digest(wildcards):
+    """Changes exactly when selection or trace of an analysis may, apart from its numbers."""
+    return trail(PROJECT, wildcards.analysis).digest
 
 
 def pooling_settings(wildcards):

@@ -27,7 +27,7 @@ COLUMNS = {
         "derived_method report quote also also_quotes note place"
     ),
     "moves": "study what from to n of report quote",
-    "overlaps": "study with kind at_most unit certainty report quote detail",
+    "overlaps": "study with kind exactly at_most unit certainty report quote detail",
 }
 TABLES = tuple(COLUMNS)
 
