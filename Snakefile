@@ -16,6 +16,7 @@ rule all:
     default_target: True
     input:
         TARGETS,
+        PROVENANCE,
     message:
         f"All results in {RESULTS}/"
 

@@ -18,10 +18,11 @@ if " " in sys.executable:
 
 from evisynth.errors import InputError
 from evisynth.project import load_project
+from evisynth.provenance import asked, dependencies
 from evisynth.sources import sources
 from evisynth.steps.evidence import TABLES
 from evisynth.targets import touched, unrecorded
-from evisynth.trail import trail
+from evisynth.trail import report_counts, trail
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -69,6 +70,8 @@ TARGETS = [
         )
     ),
 ]
+# Made last, out of all others.
+PROVENANCE = [f"{RESULTS}/provenance.json", f"{RESULTS}/ro-crate-metadata.json"]
 
 if workflow.is_main_process and "--rerun-triggers" in sys.argv:
     raise WorkflowError(
@@ -82,7 +85,7 @@ for folder in sorted(path.parent for path in Path(RESULTS).glob("*/fit.json")):
         )
 
 # Without Snakemake's record of how a result was made, a change of it would go unnoticed.
-if workflow.is_main_process and (lost := unrecorded(TARGETS)):
+if workflow.is_main_process and (lost := unrecorded(TARGETS + PROVENANCE)):
     raise WorkflowError(
         f"{lost[0]} and {len(lost) - 1} more results are there, but not Snakemake's record of how "
         f"they were made (.snakemake/metadata), so they cannot be trusted. Remove them to have "
@@ -122,6 +125,21 @@ def effects_digest(wildcards):
 def trail_digest(wildcards):
     """Changes exactly when selection or trace of an analysis may, apart from its numbers."""
     return trail(PROJECT, wildcards.analysis).digest
+
+
+def provenance_asked(wildcards):
+    """Digests of input, code and lock, and which rule makes what from what."""
+    rules = ((rule.name, rule.input, rule.output) for rule in workflow.rules)
+    lock = Path(workflow.basedir) / "envs" / "requirements.txt"
+    return asked(PROJECT, lock, dependencies(rules, RESULTS, ANALYSES), RESULTS)
+
+
+def summary_settings():
+    """Titles of all analyses, and how many reports their studies have."""
+    return {
+        name: {**texts, "reports": report_counts(PROJECT, name)}
+        for name, texts in PROJECT.summary_settings().items()
+    }
 
 
 def pooling_settings(wildcards):

@@ -25,3 +25,24 @@ rule trace:
         "Trace of {wildcards.analysis}"
     script:
         "../scripts/trace.py"
+
+
+rule provenance:
+    input:
+        results=TARGETS,
+        code=code("provenance"),
+    output:
+        provenance=f"{RESULTS}/provenance.json",
+        crate=f"{RESULTS}/ro-crate-metadata.json",
+    log:
+        f"{RESULTS}/logs/provenance.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/provenance.tsv"
+    conda:
+        "../../envs/provenance.yaml"
+    params:
+        asked=provenance_asked,
+    message:
+        "Provenance of all results"
+    script:
+        "../scripts/provenance.py"

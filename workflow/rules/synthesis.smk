@@ -102,6 +102,7 @@ rule engines:
 rule summary:
     input:
         fits=expand(f"{RESULTS}/{{analysis}}/fit.json", analysis=ANALYSES),
+        effects=expand(f"{RESULTS}/{{analysis}}/effect_sizes.json", analysis=ANALYSES),
         code=code("summary"),
     output:
         f"{RESULTS}/summary.csv",
@@ -112,7 +113,7 @@ rule summary:
     conda:
         "../../envs/statistics.yaml"
     params:
-        settings=PROJECT.summary_settings(),
+        settings=summary_settings(),
     message:
         "Summary of all analyses"
     script:

@@ -278,15 +278,16 @@ def _absent(analysis: Analysis, study: Study, rows: Sequence[RawRow]) -> list[Li
             continue
         name = result.id or result.outcome
         used = {a for row in here if row.place.endswith(f"#results.{name}") for a in row.arms}
-        if INPUTS[analysis.measure].design == "one_group" and result.arms:
+        by_arm = INPUTS[analysis.measure].design == "one_group" and bool(result.arms)
+        if by_arm:
             groups = [(arm,) for arm in result.arms if f"{study.id}/{arm}" not in used]
         else:
             groups = [] if name in taken else [tuple(result.arms)]
         for arms in groups:
             line = _line(study, result, arms)
-            candidate = fits.get((name, arms)) or next(
-                (c for (n, _), c in fits.items() if n == name and len(groups) == 1), None
-            )
+            candidate = fits.get((name, arms))
+            if candidate is None and not by_arm:
+                candidate = next((c for (n, _), c in fits.items() if n == name), None)
             why = candidate.unusable if candidate else None
             category, reason = _why(analysis, study, result, arms, why)
             numbers = _numbers(candidate.numbers) if candidate else ""

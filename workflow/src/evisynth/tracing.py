@@ -12,6 +12,7 @@ from typing import Any
 from evisynth.candidates import CATEGORIES, Line, settled
 from evisynth.measures import Measure, configured
 from evisynth.menus import FAMILIES, GLMM, TAU2, TAU2_GIVEN, TESTS
+from evisynth.rows import counted
 from evisynth.tabular import Cell, to_csv
 from evisynth.trail import Trail
 
@@ -104,16 +105,6 @@ def trace_tree(trail: Trail, effects: Tree, fit: Tree) -> Tree:
         "heterogeneity": fit["heterogeneity"],
         "findings": list(trail.findings),
         "rows": rows,
-    }
-
-
-def counted(reports: Mapping[str, int], studies: Sequence[str]) -> dict[str, int | None]:
-    """Number of studies and of their reports; None for reports if a study has no file."""
-    distinct = set(studies)
-    known = all(study in reports for study in distinct)
-    return {
-        "studies": len(distinct),
-        "reports": sum(reports[study] for study in distinct) if known else None,
     }
 
 
@@ -249,8 +240,9 @@ def _estimates(tree: Tree) -> list[str]:
     """The headline in full, the other models in a line each."""
     level = f"{100 * tree['level']:g}%"
     studies = f"{tree['studies']} " + ("study" if tree["studies"] == 1 else "studies")
-    reports = "" if tree["reports"] is None else f", {tree['reports']} reports of them"
-    head = f"{tree['k']} of {tree['k_total']} rows pooled: {studies}{reports}"
+    if tree["reports"] is not None:
+        studies += f", {tree['reports']} " + ("report" if tree["reports"] == 1 else "reports")
+    head = f"{tree['k']} of {tree['k_total']} rows pooled: {studies}"
     found = [head]
     for number, estimate in enumerate(tree["estimates"]):
         shown = estimate["display"]

@@ -1,5 +1,6 @@
 """One row per analysis: what a reader wants first."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,37 @@ from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
 from evisynth.tables import fit_from_json
+from evisynth.rows import counted
 from evisynth.tabular import Cell, to_csv
 
 COLUMNS = (
     "analysis title outcome measure k k_total n_total model method test estimate ci_low "
-    "ci_high pi_low pi_high p tau2 i2 level notes"
+    "ci_high pi_low pi_high p tau2 i2 level notes studies reports"
 ).split()
 
 
-def write_summary(fits: Mapping[str, str], settings: Mapping[str, Any], output: str) -> None:
-    """Write summary.csv: display scale, analyses in the order of the configuration."""
-    rows = [
-        _row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text)
-        for name, text in settings.items()
-    ]
+def write_summary(
+    fits: Mapping[str, str],
+    effects: Mapping[str, str],
+    settings: Mapping[str, Any],
+    output: str,
+) -> None:
+    """Write summary.csv: display scale, analyses in the order of the configuration.
+
+    Parameters
+    ----------
+    fits, effects : fit.json and effect_sizes.json by analysis.
+    """
+    rows = []
+    for name, text in settings.items():
+        fit = fit_from_json(Path(fits[name]).read_text(encoding="utf-8"))
+        sizes = json.loads(Path(effects[name]).read_text(encoding="utf-8"))
+        pooled = [
+            study
+            for row, study in enumerate(sizes["study"])
+            if sizes["included"][row] or row in fit.entered
+        ]
+        rows.append({**_row(name, fit, text), **counted(text["reports"], pooled)})
     write_text(output, to_csv(COLUMNS, rows))
 
 
