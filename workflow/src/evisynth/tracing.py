@@ -92,6 +92,7 @@ def trace_tree(trail: Trail, effects: Tree, fit: Tree) -> Tree:
             "formula": measure.formula,
             "source": measure.citation,
             "to_display": measure.back_name,
+            "null": measure.null,
             "options": effects["options"],
             "zero_cells": effects["settings"]["zero_cells"],
         },
