@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.review import (
     EVIDENCE,
+    PROVENANCE,
     Project,
     effects_of,
     engines_of,
@@ -14,6 +15,7 @@ from support.review import (
     plots_of,
     pooled_of,
     study,
+    trace_of,
 )
 
 ALL = ("response", "contrast", "hazard")
@@ -21,7 +23,7 @@ SUMMARY = {"summary.csv"}
 
 
 def test_a_run_makes_every_target(built: Project) -> None:
-    assert set(built.times()) == EVIDENCE | SUMMARY | everything_of(*ALL)
+    assert set(built.times()) == EVIDENCE | SUMMARY | everything_of(*ALL) | PROVENANCE
 
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
@@ -38,50 +40,63 @@ def test_touched_files_rebuild_nothing(project: Project) -> None:
 
 def test_a_new_study_rebuilds_the_analyses_that_take_it_in(project: Project) -> None:
     project.write("data/studies/dora.yaml", study("dora", 8, 13))
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE | everything_of("response") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_a_removed_study_rebuilds_the_analyses_that_had_it(project: Project) -> None:
     (project.folder / "data/studies/cleo.yaml").unlink()
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE | everything_of("response") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_a_new_row_rebuilds_the_analysis_of_its_table(project: Project) -> None:
     project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,0.4\ne,0.2,0.5\n")
-    assert project.build() == everything_of("hazard") | SUMMARY
+    assert project.build() == everything_of("hazard") | SUMMARY | PROVENANCE
 
 
 def test_two_swapped_numbers_are_noticed(project: Project) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2\nb,0.4,0.3", "a,0.4,0.2\nb,0.1,0.3")
-    assert project.build() == everything_of("hazard") | SUMMARY
+    assert project.build() == everything_of("hazard") | SUMMARY | PROVENANCE
 
 
 def test_a_comment_in_a_study_file_refits_nothing(project: Project) -> None:
     project.edit("data/studies/cleo.yaml", "study: cleo", "# a comment\n\nstudy: cleo")
-    assert project.build() == EVIDENCE
+    assert project.build() == EVIDENCE | trace_of("response", "contrast") | PROVENANCE
 
 
-def test_a_comment_in_the_configuration_rebuilds_nothing(project: Project) -> None:
+def test_a_comment_in_the_configuration_rebuilds_nothing_but_its_digest(
+    project: Project,
+) -> None:
     project.edit("config.yaml", "analyses:", "# a comment\nanalyses:")
-    assert project.build() == set()
+    assert project.build() == PROVENANCE
 
 
 def test_a_title_redraws_and_refits_nothing(project: Project) -> None:
     project.edit("config.yaml", "title: Response, new v old", "title: New v old")
-    assert project.build() == plots_of("contrast") | SUMMARY
+    assert project.build() == (
+        plots_of("contrast") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_a_plot_option_redraws_and_refits_nothing(project: Project) -> None:
     project.edit(
         "config.yaml", "    measure: RR", "    measure: RR\n    forest: {sort: effect}"
     )
-    assert project.build() == plots_of("contrast")
+    assert project.build() == plots_of("contrast") | PROVENANCE
 
 
 def test_a_method_repools_and_keeps_the_effect_sizes(project: Project) -> None:
     project.edit("config.yaml", "    measure: HR", "    measure: HR\n    model: {method: PM}")
     assert project.build() == (
-        pooled_of("hazard") | engines_of("hazard") | plots_of("hazard") | SUMMARY
+        pooled_of("hazard")
+        | engines_of("hazard")
+        | plots_of("hazard")
+        | trace_of("hazard")
+        | SUMMARY
+        | PROVENANCE
     )
 
 
@@ -92,7 +107,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         "  odds:\n    title: Odds\n    outcome: orr\n    measure: OR\n    contrast: "
         "{numerator: {treatment: new}, denominator: {treatment: old}}\n  hazard:",
     )
-    assert project.build() == everything_of("odds") | SUMMARY
+    assert project.build() == everything_of("odds") | SUMMARY | PROVENANCE
 
 
 @pytest.mark.parametrize(
@@ -103,11 +118,11 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         ("steps/summary.py", SUMMARY),
         (
             "heterogeneity.py",
-            pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
+            everything_of(*ALL) - effects_of(*ALL) | SUMMARY,
         ),
         (
             "measures/effects.py",
-            effects_of(*ALL) | pooled_of(*ALL) | engines_of(*ALL) | plots_of(*ALL) | SUMMARY,
+            everything_of(*ALL) | SUMMARY,
         ),
     ],
 )
@@ -116,7 +131,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
 ) -> None:
     path = project.folder / "workflow/src/evisynth" / module
     path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
-    assert project.build() == rebuilt
+    assert project.build() == rebuilt | PROVENANCE
 
 
 @pytest.mark.parametrize(
@@ -125,7 +140,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
         ("contrast/plots/forest.pdf", plots_of("contrast")),
         (
             "hazard/fit.json",
-            pooled_of("hazard") | plots_of("hazard") | SUMMARY,
+            pooled_of("hazard") | plots_of("hazard") | trace_of("hazard") | SUMMARY,
         ),
         ("summary.csv", SUMMARY),
     ],
@@ -134,7 +149,7 @@ def test_a_deleted_result_is_made_again_with_what_follows(
     project: Project, deleted: str, rebuilt: set[str]
 ) -> None:
     (project.folder / "results" / deleted).unlink()
-    assert project.build() == rebuilt
+    assert project.build() == rebuilt | PROVENANCE
 
 
 @pytest.mark.parametrize("lost", ["all", "one"])
@@ -149,7 +164,7 @@ def test_results_without_their_record_are_refused(project: Project, lost: str) -
     assert run.returncode != 0
     assert "rm -r 'results'" in run.stderr
     shutil.rmtree(project.folder / "results")
-    assert len(project.build()) == len(EVIDENCE | SUMMARY | everything_of(*ALL))
+    assert len(project.build()) == len(EVIDENCE | SUMMARY | everything_of(*ALL) | PROVENANCE)
 
 
 def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(
@@ -182,7 +197,9 @@ def test_another_review_has_its_own_results(project: Project) -> None:
 def test_an_older_file_that_is_put_back_is_noticed_everywhere(project: Project) -> None:
     project.edit("data/studies/cleo.yaml", "label: Cleo 2020", "label: Cleo 1999")
     os.utime(project.folder / "data/studies/cleo.yaml", (1e9, 1e9))
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE | everything_of("response") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_results_that_were_only_touched_are_refused(project: Project) -> None:

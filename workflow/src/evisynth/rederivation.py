@@ -509,6 +509,7 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         else:
             value, variance = math.log(share), 1 / xi.sum()
         found = _pair(value, math.sqrt(variance), "closed form", "closed form")
+        found["tau2"] = Derived(0.0, "a common effect")
         return found | _wald(found, row, data, "scipy")
 
     def term(x: float, n: float, mu: float, tau: float) -> float:
@@ -566,6 +567,8 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         "estimate": Derived(mu, by, 1e-4, scale),
         "se": Derived(se, by, CURVATURE),
     }
+    i2 = 100 * tau**2 / (tau**2 + _typical(data.vi))
+    found["i2"] = Derived(i2, "tau2 beside the typical variance", 1e-4, 100.0)
     return found | _wald(found, row, data, by) | _prediction_of_counts(found, row, data)
 
 
@@ -615,8 +618,12 @@ def _beta_binomial(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         fall, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12}
     )
     mu, spread = float(best.x[0]), float(best.x[1])
-    if spread > 12:
-        raise NotCovered("the beta-binomial likelihood is highest without overdispersion")
+    if spread > 12:  # no overdispersion: the binomial likelihood, whose maximum is known
+        share = float(xi.sum() / ni.sum())
+        by = "closed form: no overdispersion"
+        se = 1 / math.sqrt(float(ni.sum()) * share * (1 - share))
+        found = _pair(float(special.logit(share)), se, by, by)
+        return found | _wald(found, row, data, by)
     by = "likelihood by scipy.stats.betabinom"
     se = math.sqrt(float(np.linalg.inv(_hessian(fall, np.array([mu, spread]), 1e-3))[0, 0]))
     found = {
@@ -646,38 +653,92 @@ def _bayes(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
     top = size if name.strip() == "uniform" else 40 * size + 10 * float(np.ptp(data.yi))
     # Gauss-Legendre on pieces that are short where the density is
     edges = np.concatenate([[0.0], np.geomspace(top * 1e-6, top, 60)])
-    nodes, parts = np.polynomial.legendre.leggauss(20)
-    tau = np.concatenate(
-        [(b - a) / 2 * nodes + (a + b) / 2 for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    )
-    mass = np.concatenate(
-        [(b - a) / 2 * parts for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    )
-    height = np.array([_log_likelihood(t * t, data, restricted=True) for t in tau])
-    weight = mass * prior(tau) * np.exp(height - height.max())
+    tau, mass = _pieces(edges)
+    top_height = max(_log_likelihood(t * t, data, restricted=True) for t in tau)
+
+    def density(nodes: Floats) -> Floats:
+        heights = [_log_likelihood(t * t, data, restricted=True) for t in nodes]
+        return np.asarray(prior(nodes) * np.exp(np.array(heights) - top_height))
+
+    weight = mass * density(tau)
     weight /= weight.sum()
     total = data.vi[np.newaxis, :] + tau[:, np.newaxis] ** 2
     precision = (1 / total).sum(axis=1)
     means = (data.yi / total).sum(axis=1) / precision
     spread = np.sqrt(1 / precision)
 
-    def quantile(share: float) -> float:
-        def excess(x: float) -> float:
-            return float(weight @ stats.norm.cdf((x - means) / spread)) - share
-
-        width = 50 * float(spread.max())
-        return float(optimize.brentq(excess, centre - width, centre + width, xtol=1e-13))
-
     average = float(weight @ means)
     sd = math.sqrt(float(weight @ (spread**2 + (means - average) ** 2)))
-    tail = (1 - data.level) / 2
     by = "posterior by Gauss-Legendre quadrature"
-    return {
-        "estimate": Derived(quantile(0.5), by, QUADRATURE, sd),
+    low, high = _shortest(weight, means, spread, data.level)
+    found = {
+        "estimate": Derived(_mixture_quantile(weight, means, spread, 0.5), by, QUADRATURE, sd),
         "se": Derived(sd, by, QUADRATURE),
-        "ci_low": Derived(quantile(tail), by, QUADRATURE, sd),
-        "ci_high": Derived(quantile(1 - tail), by, QUADRATURE, sd),
+        "ci_low": Derived(low, by, QUADRATURE, sd),
+        "ci_high": Derived(high, by, QUADRATURE, sd),
+        "tau2": Derived(_median(density, edges) ** 2, by, QUADRATURE * 10),
     }
+    if not math.isnan(_number(row["pi_low"])):
+        low, high = _shortest(weight, means, np.hypot(spread, tau), data.level)
+        found["pi_low"] = Derived(low, by, QUADRATURE * 10, sd)
+        found["pi_high"] = Derived(high, by, QUADRATURE * 10, sd)
+    return found
+
+
+def _mixture_quantile(weight: Floats, means: Floats, sds: Floats, share: float) -> float:
+    """Quantile of a mixture of normal distributions."""
+
+    def excess(x: float) -> float:
+        return float(weight @ stats.norm.cdf((x - means) / sds)) - share
+
+    centre = float(weight @ means)
+    width = 40 * math.sqrt(float(weight @ (sds**2 + (means - centre) ** 2))) + 1
+    while excess(centre - width) > 0 or excess(centre + width) < 0:
+        width *= 4
+    return float(optimize.brentq(excess, centre - width, centre + width, xtol=1e-13))
+
+
+def _shortest(weight: Floats, means: Floats, sds: Floats, level: float) -> tuple[float, float]:
+    """Shortest interval of a mixture with one peak: its density is equal at both ends."""
+
+    def ends(below: float) -> tuple[float, float]:
+        low, high = below, below + level
+        return (
+            _mixture_quantile(weight, means, sds, low),
+            _mixture_quantile(weight, means, sds, high),
+        )
+
+    def unequal(below: float) -> float:
+        low, high = (
+            float(weight @ (stats.norm.pdf((x - means) / sds) / sds)) for x in ends(below)
+        )
+        return low - high
+
+    rest = 1 - level
+    return ends(float(optimize.brentq(unequal, rest * 1e-4, rest * (1 - 1e-4), xtol=1e-12)))
+
+
+def _pieces(edges: Floats) -> tuple[Floats, Floats]:
+    """Nodes and weights of Gauss-Legendre quadrature on every piece."""
+    nodes, parts = np.polynomial.legendre.leggauss(20)
+    middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    return (
+        (middle[:, np.newaxis] + half[:, np.newaxis] * nodes).ravel(),
+        (half[:, np.newaxis] * parts).ravel(),
+    )
+
+
+def _median(density: Callable[[Floats], Floats], edges: Floats) -> float:
+    """Median of a density on the range of `edges`."""
+
+    def mass(x: float) -> float:
+        nodes, parts = _pieces(np.append(edges[edges < x], x))
+        return float(parts @ density(nodes))
+
+    whole = mass(float(edges[-1]))
+    return float(
+        optimize.brentq(lambda x: mass(x) - whole / 2, edges[1], edges[-1], xtol=1e-12)
+    )
 
 
 # -------------------------------------------------------------------------------- the display
