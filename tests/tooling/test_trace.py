@@ -1,25 +1,18 @@
 """Selection and trace: why a result is in or out, and the way from a number to its line."""
 
-import csv
 import json
 import math
 import shutil
 import textwrap
 
 import pytest
-from support.review import CONFIG, OUTCOMES, ROOT, TABLE, study
+from support.review import CONFIG, OUTCOMES, ROOT, study
+from support.trace import build, review, table
 
 from evisynth import cli
 from evisynth.candidates import CATEGORIES
 from evisynth.project import load_project
 from evisynth.rows import counted
-from evisynth.steps.effects import write_effects
-from evisynth.steps.pool import write_pooled
-from evisynth.steps.summary import write_summary
-from evisynth.steps.trace import write_trace
-from evisynth.trail import report_counts, trail
-
-TABLES = "effects pooled heterogeneity tau2_intervals components blups beyond".split()
 
 MANY = """\
 study: many
@@ -66,52 +59,6 @@ results:
     report: last
     quote: 3 of 20
 """
-
-
-def review(folder, config=CONFIG, **studies):
-    """A small review on disk, with further study files."""
-    (folder / "data/studies").mkdir(parents=True)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    (folder / "data/outcomes.yaml").write_text(OUTCOMES, encoding="utf-8")
-    (folder / "data/hazard.csv").write_text(TABLE, encoding="utf-8")
-    files = {
-        "ada": study("ada", 13, 43, (4, 22)),
-        "bea": study("bea", 9, 17, (1, 18)),
-        "cleo": study("cleo", 5, 13),
-        **studies,
-    }
-    for name, text in files.items():
-        (folder / f"data/studies/{name}.yaml").write_text(text, encoding="utf-8")
-    return folder / "config.yaml"
-
-
-def build(config, results, analyses=None):
-    """What the workflow would write, but plots, engines and evidence."""
-    project = load_project(config)
-    names = analyses or list(project.config.analyses)
-    fits, effects = {}, {}
-    for name in names:
-        folder = results / name
-        folder.mkdir(parents=True, exist_ok=True)
-        effects[name] = str(folder / "effect_sizes.json")
-        write_effects(config, name, project.effects_digest(name), effects[name])
-        output = {table: str(folder / f"{table}.csv") for table in TABLES}
-        fits[name] = output["fit"] = str(folder / "fit.json")
-        write_pooled(effects[name], project.pooling_settings(name), output, str(config))
-        written = {"selection": folder / "selection.csv", "trace": folder / "trace.json"}
-        digest = trail(project, name).digest
-        write_trace(config, name, digest, effects[name], fits[name], written)
-    settings = {
-        name: {**project.summary_settings()[name], "reports": report_counts(project, name)}
-        for name in names
-    }
-    write_summary(fits, effects, settings, str(results / "summary.csv"))
-    return project
-
-
-def table(path):
-    with path.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 @pytest.fixture
@@ -513,7 +460,7 @@ def test_letters_that_would_drive_a_terminal_are_spelled_out(tmp_path, ask):
 
 
 def test_a_decision_and_a_finding_are_on_the_way(tmp_path, monkeypatch, ask):
-    from evisynth.audit import registry, run
+    from evisynth.audit import run
     from evisynth.audit.records import Check, Rule
 
     def always(material):
@@ -522,25 +469,17 @@ def test_a_decision_and_a_finding_are_on_the_way(tmp_path, monkeypatch, ask):
             yield Check(place, "inconsistent", "5/13", "6/13", "does not fit", "look")
 
     rule = Rule("ALWAYS", "error", "study", "always", always)
-    monkeypatch.setattr(registry, "RULES", {"ALWAYS": rule})
-    monkeypatch.setattr(
-        run.audit, "__defaults__", (None, {"ALWAYS": rule})
-    )
+    monkeypatch.setattr(run.audit, "__defaults__", (None, {"ALWAYS": rule}))
     decided = textwrap.dedent("""\
         accepted_flags:
           - {rule: ALWAYS, place: results.orr, decision: accept, reason: seen,
              who: A. Person, when: 2026-01-01}
         """)
     config = review(tmp_path, cleo=study("cleo", 5, 13) + decided)
-    config.write_text(CONFIG.replace("  contrast:", "  unused:"), encoding="utf-8")
-    text = config.read_text("utf-8").replace(
-        "measure: RR", "measure: RR\n    pool: no\n    why_not: none"
-    ).replace("measure: PLO", "measure: PLO\n    pool: no\n    why_not: none")
-    config.write_text(text, encoding="utf-8")
     build(config, tmp_path / "results", ["response"])
     lines = lines_of(tmp_path, "response")
     assert lines["ada", "orr", "new"]["category"] == "audit"
-    assert lines["cleo", "orr", "new"]["category"] == "listed"
+    assert lines["cleo", "orr", "new"]["category"] == "pooled"
     _, said, _ = ask("response", "cleo", "--config", config)
     assert (
         "audit: ALWAYS, error, inconsistent; printed 5/13; recomputed 6/13; does not fit; "
