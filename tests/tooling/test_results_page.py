@@ -5,7 +5,7 @@ import re
 import pytest
 from support.review import ROOT
 
-from evisynth import tables
+from evisynth import tables, tracing
 from evisynth.steps import engines, evidence, moderators, summary
 
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
@@ -25,6 +25,7 @@ COLUMNS = {
     "regression_tests": moderators.REGRESSION_TESTS_COLUMNS,
     "predictions": moderators.PREDICTIONS,
     "engines": engines.COLUMNS,
+    "selection": tracing.SELECTION,
 }
 FILES = re.findall(
     r'"(\w+\.(?:csv|json))"', (ROOT / "workflow/rules/common.smk").read_text("utf-8")
@@ -33,7 +34,7 @@ FILES = re.findall(
 
 def section(name):
     parts = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-    return next(part for part in parts if re.match(rf"(?:ANALYSIS/)?{name}\.csv:", part))
+    return next(part for part in parts if re.match(rf"(?:ANALYSIS/)?{name}\.csv[:,]", part))
 
 
 @pytest.mark.parametrize("name", COLUMNS)

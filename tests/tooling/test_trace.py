@@ -92,14 +92,18 @@ def lines_of(folder, analysis):
     }
 
 
-# ------------------------------------------------------------------------------------ selection
+# --------------------------------------- selection
 
 
 @pytest.mark.parametrize(
     ("entry", "category", "reason"),
     [
         (("many", "orr", "new"), "pooled", ""),
-        (("many", "orr", "old"), "eligibility", "arm of treatment old; the analysis asks for new"),
+        (
+            ("many", "orr", "old"),
+            "eligibility",
+            "arm of treatment old; the analysis asks for new",
+        ),
         (("many", "interim", "new"), "superseded", "interim"),
         (("many", "again", "new"), "duplicate", "the same patients"),
         (("many", "early", "new"), "not chosen", "`choose` takes orr of this study"),
@@ -176,7 +180,8 @@ def test_a_row_without_an_effect_size_is_not_usable_and_says_why(tmp_path):
 
 def test_an_analysis_that_pools_nothing_lists_and_says_why(tmp_path):
     config = review(
-        tmp_path, CONFIG.replace("measure: HR", "measure: HR\n    pool: no\n    why_not: no need")
+        tmp_path,
+        CONFIG.replace("measure: HR", "measure: HR\n    pool: no\n    why_not: no need"),
     )
     build(config, tmp_path / "results", ["hazard"])
     lines = table(tmp_path / "results/hazard/selection.csv")
@@ -207,7 +212,7 @@ def test_every_category_is_explained_in_the_documents():
     assert [name for name in CATEGORIES if f"`{name}`" not in page] == []
 
 
-# ---------------------------------------------------------------------------- reports and studies
+# --------------------------------------- reports and studies
 
 
 def test_reports_and_studies_are_counted_apart(many):
@@ -222,7 +227,7 @@ def test_a_study_with_two_rows_is_one_study():
     assert counted({"a": 2}, ["a", "b"]) == {"studies": 2, "reports": None}
 
 
-# ------------------------------------------------------------------- every number can be reached
+# --------------------------------------- every number can be reached
 
 SHIPPED = {
     "shipped": ROOT / "config.yaml",
@@ -264,8 +269,10 @@ def test_every_number_of_the_pooled_estimates_is_in_the_trace(shipped):
                     e
                     for e in tree["estimates"]
                     if [e[key] for key in ("model", "method", "test", "subgroup", "headline")]
-                    == [*(row[k] for k in ("model", "method", "test", "subgroup")),
-                        row["headline"] == "true"]
+                    == [
+                        *(row[k] for k in ("model", "method", "test", "subgroup")),
+                        row["headline"] == "true",
+                    ]
                 ]
                 about |= estimate
                 if row["scale"] == "display":
@@ -304,7 +311,9 @@ def test_every_number_of_the_summary_is_in_the_trace(shipped):
         if first["headline"]:
             about |= {**first, **first["display"], "k": tree["k"]}
             spread = tree["heterogeneity"][:1]
-            about["i2"] = next((h["i2"] for h in spread if h["method"] == first["method"]), None)
+            about["i2"] = next(
+                (h["i2"] for h in spread if h["method"] == first["method"]), None
+            )
         for column in set(row) - NOT_NUMBERS:
             assert same(row[column], about.get(column)), (row["analysis"], column)
 
@@ -343,7 +352,7 @@ def test_a_quote_in_the_trace_stands_where_the_trace_says(shipped):
                 assert row["report"]["id"]
 
 
-# ---------------------------------------------------------------------------------- the command
+# --------------------------------------- the command
 
 
 def test_the_command_leads_from_the_estimate_to_the_line(many, ask):
@@ -394,7 +403,11 @@ def test_the_command_gives_all_of_it_as_json(many, ask):
     assert code == 0
     assert {row["study"] for row in tree["rows"]} == {"many"}
     assert {line["result"] for line in tree["selection"]} == {
-        "orr", "interim", "again", "early", "elsewhere"
+        "orr",
+        "interim",
+        "again",
+        "early",
+        "elsewhere",
     }
 
 
@@ -432,9 +445,19 @@ def test_a_broken_trace_is_no_traceback(many, ask, tmp_path, text):
     ("file", "old", "new", "said"),
     [
         ("data/studies/ada.yaml", "events: 13", "events: 14", "other numbers"),
-        ("config.yaml", "measure: PLO", "measure: PLO\n    also: [{family: BB}]", "other model"),
+        (
+            "config.yaml",
+            "measure: PLO",
+            "measure: PLO\n    also: [{family: BB}]",
+            "other model",
+        ),
         ("data/studies/ada.yaml", "quote: it was so", "quote: it is so", "other"),
-        ("data/studies/ada.yaml", "study: ada", "# one line more\nstudy: ada", "other words, lines"),
+        (
+            "data/studies/ada.yaml",
+            "study: ada",
+            "# one line more\nstudy: ada",
+            "other words, lines",
+        ),
     ],
 )
 def test_results_older_than_the_evidence_are_said(tmp_path, ask, file, old, new, said):

@@ -9,12 +9,7 @@ import time
 import pytest
 from support.review import EVIDENCE, PROVENANCE, Project, everything_of
 
-ALL = (
-    EVIDENCE
-    | {"summary.csv"}
-    | everything_of("response", "contrast", "hazard")
-    | PROVENANCE
-)
+ALL = EVIDENCE | {"summary.csv"} | everything_of("response", "contrast", "hazard") | PROVENANCE
 
 MISTAKES = {
     "a missing study folder": ("config.yaml", "data/studies", "data/studie"),

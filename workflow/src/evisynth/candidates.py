@@ -129,9 +129,7 @@ def _table(analysis: Analysis, base: Path) -> Mapping[str, TableRow]:
     return {f"row {number}": row for number, row in enumerate(rows, 1)}
 
 
-def _sharing(
-    evidence: Evidence | None, rows: Sequence[RawRow]
-) -> dict[str, tuple[str, ...]]:
+def _sharing(evidence: Evidence | None, rows: Sequence[RawRow]) -> dict[str, tuple[str, ...]]:
     """Studies with rows by study, where a study file declares that they share patients."""
     here = {row.study for row in rows}
     found: dict[str, set[str]] = {}
@@ -278,6 +276,7 @@ def _absent(analysis: Analysis, study: Study, rows: Sequence[RawRow]) -> list[Li
             continue
         name = result.id or result.outcome
         used = {a for row in here if row.place.endswith(f"#results.{name}") for a in row.arms}
+        groups: list[tuple[str, ...]]
         by_arm = INPUTS[analysis.measure].design == "one_group" and bool(result.arms)
         if by_arm:
             groups = [(arm,) for arm in result.arms if f"{study.id}/{arm}" not in used]
@@ -296,7 +295,11 @@ def _absent(analysis: Analysis, study: Study, rows: Sequence[RawRow]) -> list[Li
 
 
 def _why(
-    analysis: Analysis, study: Study, result: Result, arms: tuple[str, ...], unusable: str | None
+    analysis: Analysis,
+    study: Study,
+    result: Result,
+    arms: tuple[str, ...],
+    unusable: str | None,
 ) -> tuple[str, str]:
     """Category and reason of a result that is no row.
 
@@ -325,9 +328,7 @@ def _words(side: Side | str | None) -> str:
     return side if isinstance(side, str) else " or ".join(side.treatment)
 
 
-def _misfit(
-    analysis: Analysis, study: Study, result: Result, arms: tuple[str, ...]
-) -> str:
+def _misfit(analysis: Analysis, study: Study, result: Result, arms: tuple[str, ...]) -> str:
     """In what a result is not about the question of an analysis."""
     treatments = " v ".join(study.arm(arm).treatment for arm in arms)
     contrast = analysis.contrast

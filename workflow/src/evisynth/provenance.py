@@ -1,4 +1,4 @@
-"""What a run was made from and what it made, in digests: no clock, host, user or path of its own.
+"""What a run was made from and what it made, in digests; no clock, host, user, absolute path.
 
 `asked` is what the workflow knows before anything runs, plain values; `record` adds the digests
 of the results; `crate` says the same as an RO-Crate. Versions of Python and packages are apart,
@@ -21,8 +21,8 @@ from evisynth.sources import PACKAGE
 Tree = dict[str, Any]
 
 DEPENDENCIES = (
-    "snakemake numpy scipy pandas statsmodels pymare formulaic numba matplotlib seaborn pydantic "
-    "pyyaml jinja2 openpyxl defusedxml rocrate"
+    "snakemake numpy scipy pandas statsmodels pymare formulaic numba matplotlib seaborn "
+    "pydantic pyyaml jinja2 openpyxl defusedxml rocrate"
 ).split()
 EPOCH = "1970-01-01"
 """Stands for a date that nobody gave, as in SOURCE_DATE_EPOCH=0."""
@@ -86,7 +86,7 @@ def _texts(project: Project) -> set[Path]:
 
 
 def date_published(project: Project) -> str:
-    """Date of the crate: `review.date`, else SOURCE_DATE_EPOCH, else `EPOCH`; never the clock."""
+    """Date of the crate: `review.date`, SOURCE_DATE_EPOCH, or `EPOCH`; never the clock."""
     if project.config.review.date:
         return project.config.review.date
     seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -151,7 +151,7 @@ def dependencies(
     for name, given, made in rules:
         outputs = _within(made, results, of_analysis)
         if outputs:
-            sources = [path for path in _within(given, results, of_analysis)]
+            sources = _within(given, results, of_analysis)
             found.append({"rule": name, "inputs": sources, "outputs": outputs})
     return sorted(found, key=lambda rule: str(rule["rule"]))
 
@@ -250,7 +250,10 @@ def crate(asked: Tree, outputs: Mapping[str, str], sizes: Mapping[str, int]) -> 
         files.append(made.add(File(made, dest_path=path, properties=properties)))
     given = [
         entity(
-            f"#input-{number}", "PropertyValue", name=path, value=f"sha256:{asked['inputs'][path]}"
+            f"#input-{number}",
+            "PropertyValue",
+            name=path,
+            value=f"sha256:{asked['inputs'][path]}",
         )
         for number, path in enumerate(sorted(asked["inputs"]), 1)
     ]

@@ -9,6 +9,7 @@ maximised afresh. Where there is no second way, `NotCovered` says so.
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from scipy import integrate, optimize, special, stats
 from scipy.special import expit
 
+from evisynth.menus import TAU2, TAU2_GIVEN
 from evisynth.records import Floats
 
 with warnings.catch_warnings():
@@ -100,8 +102,9 @@ UNCORRECTED = frozenset({"PAS", "PFT", "AS", "PETO", "PHI", "IRS", "IRSD"})
 
 
 def _log_ratio_of_means(n: Numbers) -> tuple[float, float]:
-    one, two = n["sd1i"] ** 2 / (n["n1i"] * n["m1i"] ** 2), n["sd2i"] ** 2 / (
-        n["n2i"] * n["m2i"] ** 2
+    one, two = (
+        n["sd1i"] ** 2 / (n["n1i"] * n["m1i"] ** 2),
+        n["sd2i"] ** 2 / (n["n2i"] * n["m2i"] ** 2),
     )
     return math.log(n["m1i"] / n["m2i"]), one + two
 
@@ -212,9 +215,7 @@ def effect(
         return NAN, NAN
 
 
-def _as_given(
-    measure: str, n: Numbers, options: Mapping[str, Any]
-) -> tuple[float, float]:
+def _as_given(measure: str, n: Numbers, options: Mapping[str, Any]) -> tuple[float, float]:
     if "yi" in n and ("vi" in n or "sei" in n):
         return n["yi"], n["vi"] if "vi" in n else n["sei"] ** 2
     plain = measure == "HR" or options.get("transformation") == "exp"
@@ -279,7 +280,8 @@ def derive(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         return _binomial_normal(row, data)
     if method == "BB":
         return _beta_binomial(row, data)
-    if model in ("common", "random") and data.yi.size > 1:
+    by_variance = ("IV", "UWLS") if model == "common" else (*TAU2, *TAU2_GIVEN, "MHDL")
+    if model in ("common", "random") and method in by_variance and data.yi.size > 1:
         return _inverse_variance(row, data)
     raise NotCovered(f"no second program for the model {model}, {method}")
 
@@ -326,7 +328,17 @@ def _tau2(method: str, data: Data) -> Derived:
         result = combine_effects(
             data.yi, data.vi, method_re="pm", use_t=True, atol=1e-10, maxiter=1000
         )
-        return Derived(float(result.tau2), "statsmodels", 1e-8, scale + float(result.tau2))
+        value = float(result.tau2)
+        if value == 0 and _generalised_q(0.0, data) > data.yi.size - 1:
+            # statsmodels returns 0 when its last step of Newton's method overshoots
+            most = 10 * (float(np.ptp(data.yi)) ** 2 + float(data.vi.max()))
+            value = float(
+                optimize.brentq(
+                    lambda x: _generalised_q(x, data) - (data.yi.size - 1), 0, most, xtol=1e-15
+                )
+            )
+            return Derived(value, "root of Q by scipy.optimize.brentq", 1e-8, scale + value)
+        return Derived(value, "statsmodels", 1e-8, scale + value)
     closed: dict[str, Callable[[], Any]] = {"DL": DerSimonianLaird, "HE": Hedges}
     if method in closed:
         summary = closed[method]().fit_dataset(Dataset(data.yi, data.vi)).summary()
@@ -340,6 +352,11 @@ def _tau2(method: str, data: Data) -> Derived:
 def _typical(vi: Floats) -> float:
     wi = 1 / vi
     return float((wi.size - 1) * wi.sum() / (wi.sum() ** 2 - (wi**2).sum()))
+
+
+def _generalised_q(tau2: float, data: Data) -> float:
+    wi = 1 / (data.vi + tau2)
+    return float((wi * (data.yi - np.average(data.yi, weights=wi)) ** 2).sum())
 
 
 def _log_likelihood(tau2: float, data: Data, *, restricted: bool) -> float:
@@ -391,19 +408,18 @@ def _inverse_variance(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
     model, method, test = row["model"], row["method"], row["test"]
     if method == "UWLS":
         fitted = WLS(data.yi, np.ones(data.yi.size), weights=1 / data.vi).fit()
+        se = float(fitted.bse[0])
         found = {
-            "estimate": Derived(float(fitted.params[0]), "statsmodels", scale=fitted.bse[0]),
-            "se": Derived(float(fitted.bse[0]), "statsmodels"),
+            "estimate": Derived(float(fitted.params[0]), "statsmodels", scale=se),
+            "se": Derived(se, "statsmodels"),
         }
         return found | _wald(found, row, data, "t distribution")
     if test not in CORRECTIONS:
         raise NotCovered(f"no second program for the test {test}")
     common, stored = model == "common", _number(row["tau2"])
-    found: dict[str, Derived] = {}
-    try:
-        found = {} if common else {"tau2": _tau2(method, data)}
-    except NotCovered:
-        pass  # what stands on a given tau2 is checked all the same
+    found = {}
+    with suppress(NotCovered):  # what stands on a given tau2 is checked all the same
+        found |= {} if common else {"tau2": _tau2(method, data)}
     tau2 = 0.0 if common else stored
     estimator = WeightedLeastSquares(tau2=tau2, small_sample_correction=CORRECTIONS[test])
     # Its order is y, X, v; that of all other estimators y, v, X.
@@ -433,9 +449,7 @@ def _prediction(
     spent, own = SPENT[flavour]
     wald = math.sqrt(1 / float((1 / (data.vi + tau2)).sum()))
     se = found["se"].value if own else wald
-    half = _q(data.level, NAN if spent is None else k - spent) * math.hypot(
-        se, math.sqrt(tau2)
-    )
+    half = _q(data.level, NAN if spent is None else k - spent) * math.hypot(se, math.sqrt(tau2))
     centre = found["estimate"].value
     return {
         "pi_low": Derived(centre - half, "scipy", EXACT, half),
@@ -505,7 +519,10 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
     if row["model"] == "common":
         share = float(xi.sum() / size.sum())
         if data.measure == "PLO":
-            value, variance = float(special.logit(share)), 1 / (size.sum() * share * (1 - share))
+            value, variance = (
+                float(special.logit(share)),
+                1 / (size.sum() * share * (1 - share)),
+            )
         else:
             value, variance = math.log(share), 1 / xi.sum()
         found = _pair(value, math.sqrt(variance), "closed form", "closed form")
@@ -513,11 +530,17 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         return found | _wald(found, row, data, "scipy")
 
     def term(x: float, n: float, mu: float, tau: float) -> float:
+        # the largest value of the kernel, so that nothing underflows
+        share = min(max(x, 0.5), n - 0.5) / n if data.measure == "PLO" else max(x, 0.5) / n
+        top = x * math.log(share)
+        top += (n - x) * math.log1p(-share) if data.measure == "PLO" else -n * share
+
         def log_density(z: float) -> float:
             eta = mu + tau * z
-            if data.measure == "PLO":
-                return float(stats.binom.logpmf(x, n, expit(eta)))
-            return float(stats.poisson.logpmf(x, n * math.exp(eta)))
+            if data.measure == "PLO":  # binomial, but for a constant; scipy's pmf is slow
+                tail = max(eta, 0.0) + math.log1p(math.exp(-abs(eta)))
+                return x * eta - n * tail - top
+            return x * eta - n * math.exp(eta) - top
 
         if tau == 0:
             return log_density(0.0)
@@ -525,8 +548,10 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
         def density(z: float) -> float:
             return math.exp(log_density(z) - z * z / 2) / math.sqrt(2 * math.pi)
 
-        own = special.logit((x + 0.5) / (n + 1)) if data.measure == "PLO" else math.log(
-            (x + 0.5) / n
+        own = (
+            special.logit((x + 0.5) / (n + 1))
+            if data.measure == "PLO"
+            else math.log((x + 0.5) / n)
         )
         peak = min(8.0, max(-8.0, (float(own) - mu) / tau))
         area, _ = integrate.quad(
@@ -555,7 +580,8 @@ def _binomial_normal(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
     step = 1e-3
     if tau < 1e-3:
         curve = (
-            fall(np.array([mu + step, 0])) - 2 * fall(np.array([mu, 0]))
+            fall(np.array([mu + step, 0]))
+            - 2 * fall(np.array([mu, 0]))
             + fall(np.array([mu - step, 0]))
         ) / step**2
         se = 1 / math.sqrt(curve)
@@ -609,9 +635,8 @@ def _beta_binomial(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
 
     def fall(point: Floats) -> float:
         mean, precision = float(expit(point[0])), math.exp(min(float(point[1]), 16.0))
-        return -float(
-            stats.betabinom.logpmf(xi, ni, mean * precision, (1 - mean) * precision).sum()
-        )
+        one, two = mean * precision, (1 - mean) * precision
+        return -float(np.sum(stats.betabinom.logpmf(xi, ni, one, two)))
 
     start = np.array([float(np.average(data.yi, weights=1 / data.vi)), 2.5])
     best = optimize.minimize(
@@ -649,10 +674,11 @@ def _bayes(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
     if name.strip() not in densities:
         raise NotCovered(f"no second program for the prior {name}")
     prior = densities[name.strip()]
-    centre = float(np.average(data.yi, weights=1 / data.vi))
     top = size if name.strip() == "uniform" else 40 * size + 10 * float(np.ptp(data.yi))
+    heavy = name.strip() == "half_cauchy"
+    top *= 1e6 if heavy else 1  # its tail falls slowly
     # Gauss-Legendre on pieces that are short where the density is
-    edges = np.concatenate([[0.0], np.geomspace(top * 1e-6, top, 60)])
+    edges = np.concatenate([[0.0], np.geomspace(size * 1e-6, top, 120)])
     tau, mass = _pieces(edges)
     top_height = max(_log_likelihood(t * t, data, restricted=True) for t in tau)
 
@@ -669,19 +695,24 @@ def _bayes(row: Mapping[str, Any], data: Data) -> dict[str, Derived]:
 
     average = float(weight @ means)
     sd = math.sqrt(float(weight @ (spread**2 + (means - average) ** 2)))
+    if heavy and data.yi.size < 3:
+        sd = math.inf  # tau^2, which it grows with, has no mean for two studies
     by = "posterior by Gauss-Legendre quadrature"
     low, high = _shortest(weight, means, spread, data.level)
+    width = (high - low) / 4
     found = {
-        "estimate": Derived(_mixture_quantile(weight, means, spread, 0.5), by, QUADRATURE, sd),
+        "estimate": Derived(
+            _mixture_quantile(weight, means, spread, 0.5), by, QUADRATURE, width
+        ),
         "se": Derived(sd, by, QUADRATURE),
-        "ci_low": Derived(low, by, QUADRATURE, sd),
-        "ci_high": Derived(high, by, QUADRATURE, sd),
+        "ci_low": Derived(low, by, QUADRATURE, width),
+        "ci_high": Derived(high, by, QUADRATURE, width),
         "tau2": Derived(_median(density, edges) ** 2, by, QUADRATURE * 10),
     }
     if not math.isnan(_number(row["pi_low"])):
         low, high = _shortest(weight, means, np.hypot(spread, tau), data.level)
-        found["pi_low"] = Derived(low, by, QUADRATURE * 10, sd)
-        found["pi_high"] = Derived(high, by, QUADRATURE * 10, sd)
+        found["pi_low"] = Derived(low, by, QUADRATURE * 10, width)
+        found["pi_high"] = Derived(high, by, QUADRATURE * 10, width)
     return found
 
 

@@ -7,14 +7,16 @@ and of the analysis' row of summary.csv, is in it under the name of its column.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evisynth.candidates import CATEGORIES, Line, settled
-from evisynth.measures import Measure, configured
 from evisynth.menus import FAMILIES, GLMM, TAU2, TAU2_GIVEN, TESTS
 from evisynth.rows import counted
 from evisynth.tabular import Cell, to_csv
 from evisynth.trail import Trail
+
+if TYPE_CHECKING:
+    from evisynth.measures import Measure
 
 Tree = dict[str, Any]
 
@@ -75,6 +77,8 @@ def selection_csv(lines: Iterable[Line]) -> str:
 
 def trace_tree(trail: Trail, effects: Tree, fit: Tree) -> Tree:
     """Everything about one analysis, as trace.json has it; missing numbers are None."""
+    from evisynth.measures import configured  # scipy, which the command does without
+
     measure = configured(effects["measure"], effects["options"])
     rows = [_row(trail, effects, fit, i) for i in range(len(effects["study"]))]
     estimates = sorted(fit["estimates"], key=lambda row: not row["headline"])
@@ -135,7 +139,7 @@ def _row(trail: Trail, effects: Tree, fit: Tree, index: int) -> Tree:
     }
 
 
-def _estimate(estimate: Tree, measure: Measure, rows: Sequence[Tree]) -> Tree:
+def _estimate(estimate: Tree, measure: "Measure", rows: Sequence[Tree]) -> Tree:
     """One model on both scales, with the weights of the rows where it has them."""
     number = {key: math.nan if estimate[key] is None else estimate[key] for key in DISPLAYED}
     ci = measure.shown(number["ci_low"], number["ci_high"])
@@ -196,13 +200,14 @@ def _model_in_words(model: str, method: str) -> str:
 UNDISPLAYED = "identity"
 
 
-def figure(value: float | None) -> str:
+def figure(value: float | str | None) -> str:
     """A number at four significant digits, whole numbers in full."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None:
         return "none"
-    if isinstance(value, str):  # an infinity
-        return value
-    if float(value).is_integer() and abs(value) < 1e12:
+    value = float(value)  # an infinity is text in JSON
+    if not math.isfinite(value):
+        return str(value)
+    if value.is_integer() and abs(value) < 1e12:
         return f"{value:.0f}"
     return f"{value:.4g}"
 

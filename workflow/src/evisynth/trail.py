@@ -83,15 +83,13 @@ def trail(project: Project, name: str) -> Trail:
 
 
 def report_counts(project: Project, name: str) -> dict[str, int]:
-    """Number of reports by study, of the studies in the rows of an analysis that have a file."""
+    """Number of reports by study, of the studies in the rows that have a file."""
     here = {row.study for row in project.rows[name] if "#results." in row.place}
     studies = project.evidence.studies if project.evidence else ()
     return {study.id: len(study.content.reports) for study in studies if study.id in here}
 
 
-def _source(
-    row: RawRow, study: Study | None, line: Line, findings: Iterable[Finding]
-) -> Tree:
+def _source(row: RawRow, study: Study | None, line: Line, findings: Iterable[Finding]) -> Tree:
     tree: Tree = {
         "file": line.file,
         "line": line.line,

@@ -25,6 +25,9 @@ NUMBERS = "estimate se ci_low ci_high pi_low pi_high statistic p tau2".split()
 DISPLAYED = "estimate ci_low ci_high pi_low pi_high".split()
 OF_HEADLINE = (*DISPLAYED, "p", "tau2")
 """Numbers of summary.csv that are those of the headline on the display scale."""
+POOLED = frozenset(
+    {*NUMBERS, *"model method test subgroup k df scale headline prediction level".split()}
+)
 NAN = math.nan
 FALLING = "exp(-exp(x)), falling"
 COUNTED = frozenset({"MH", "PETO", "GLMM", "BB"})
@@ -235,6 +238,10 @@ class _Stored:
             raise Unreadable(f"{name}: files of another version")
         if any(columns - row.keys() for row in found.effects):
             raise Unreadable(f"{name}: effects.csv lacks columns")
+        if any(POOLED - row.keys() for row in found.pooled):
+            raise Unreadable(f"{name}: pooled.csv lacks columns")
+        if not {"rows", "measure"} <= found.trace.keys():
+            raise Unreadable(f"{name}: trace.json is of another version")
         if len(found.effects) != len(found.sizes["yi"]):
             raise Unreadable(f"{name}: effects.csv has not the rows of effect_sizes.json")
         return found
@@ -340,9 +347,7 @@ def _check(
     )
 
 
-def _data(
-    stored: _Stored, derived: Sequence[tuple[float, float]], row: Row
-) -> "Data":
+def _data(stored: _Stored, derived: Sequence[tuple[float, float]], row: Row) -> "Data":
     """The rows that a model takes."""
     import numpy as np
 
@@ -424,7 +429,7 @@ def _summary_checks(stored: _Stored, summary: Row) -> Iterator[Check | tuple[str
             stored.name,
             "summary.csv",
             quantity,
-            number(summary[quantity]),
+            number(summary.get(quantity)),
             value,
             0.0,
             "pooled.csv",
@@ -474,7 +479,7 @@ def _of_analysis(name: str, found: Verification) -> list[str]:
     heads = [check for check in checks if check.headline]
     good = sum(check.agrees for check in heads)
     programs = dict.fromkeys(
-        check.by for check in heads if check.place not in ("summary.csv",) or "i2" in check.by
+        check.by for check in heads if check.place != "summary.csv" or check.quantity == "i2"
     )
     by = f" ({', '.join(programs)})" if programs else ""
     lines = [

@@ -9,8 +9,8 @@ from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
-from evisynth.tables import fit_from_json
 from evisynth.rows import counted
+from evisynth.tables import fit_from_json
 from evisynth.tabular import Cell, to_csv
 
 COLUMNS = (
