@@ -10,12 +10,14 @@ include: "workflow/rules/evidence.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/scrutiny.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/provenance.smk"
 
 
 rule all:
     default_target: True
     input:
         TARGETS,
+        PROVENANCE,
     message:
         f"All results in {RESULTS}/"
 

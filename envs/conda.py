@@ -19,6 +19,7 @@ ENVIRONMENTS = {
     "moderators": (*STATISTICS, "formulaic"),
     # sympy: what pymare needs besides
     "engines": (*STATISTICS, "pandas", "pymare", "statsmodels", "sympy"),
+    "provenance": (*STATISTICS, "rocrate"),
     "plots": (*STATISTICS, "matplotlib", "pandas", "seaborn"),
 }
 CONDA_NAMES = {"matplotlib": "matplotlib-base"}  # without the Qt windows

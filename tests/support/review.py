@@ -184,6 +184,14 @@ def plots_of(*analyses: str) -> set[str]:
     return {f"{a}/plots/forest.{suffix}" for a in analyses for suffix in ("svg", "pdf", "png")}
 
 
+def trace_of(*analyses: str) -> set[str]:
+    return {f"{a}/{name}" for a in analyses for name in ("selection.csv", "trace.json")}
+
+
+PROVENANCE = {"provenance.json", "ro-crate-metadata.json"}
+"""Hold digests of all input, code and results: made anew whenever any of these changes."""
+
+
 def everything_of(*analyses: str) -> set[str]:
     return (
         effects_of(*analyses)
@@ -191,4 +199,5 @@ def everything_of(*analyses: str) -> set[str]:
         | engines_of(*analyses)
         | scrutiny_of(*analyses)
         | plots_of(*analyses)
+        | trace_of(*analyses)
     )

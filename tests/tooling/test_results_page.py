@@ -5,7 +5,7 @@ import re
 import pytest
 from support.review import ROOT
 
-from evisynth import tables
+from evisynth import tables, tracing
 from evisynth.steps import audit, engines, evidence, moderators, scrutiny, summary
 
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
@@ -28,6 +28,7 @@ COLUMNS = {
     "audit": scrutiny.AUDIT,
     "audit_cost": scrutiny.AUDIT_COST,
     "dependence": scrutiny.DEPENDENCE,
+    "selection": tracing.SELECTION,
     "evidence/audit": [*audit.COLUMNS, *audit.RULE_COLUMNS],
 }
 FILES = re.findall(

@@ -8,13 +8,16 @@ import pytest
 from support.review import (
     AUDIT,
     EVIDENCE,
+    PROVENANCE,
     Project,
+    effects_of,
     engines_of,
     everything_of,
     plots_of,
     pooled_of,
     scrutiny_of,
     study,
+    trace_of,
 )
 
 ALL = ("response", "contrast", "hazard")
@@ -22,7 +25,7 @@ SUMMARY = {"summary.csv"}
 
 
 def test_a_run_makes_every_target(built: Project) -> None:
-    assert set(built.times()) == EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL)
+    assert set(built.times()) == EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL) | PROVENANCE
 
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
@@ -39,24 +42,38 @@ def test_touched_files_rebuild_nothing(project: Project) -> None:
 
 def test_a_new_study_rebuilds_the_analyses_that_take_it_in(project: Project) -> None:
     project.write("data/studies/dora.yaml", study("dora", 8, 13))
-    assert project.build() == EVIDENCE | AUDIT | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE
+        | AUDIT
+        | everything_of("response")
+        | trace_of("contrast")
+        | SUMMARY
+        | PROVENANCE
+    )
 
 
 def test_a_removed_study_rebuilds_the_analyses_that_had_it(project: Project) -> None:
     (project.folder / "data/studies/cleo.yaml").unlink()
-    assert project.build() == EVIDENCE | AUDIT | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE
+        | AUDIT
+        | everything_of("response")
+        | trace_of("contrast")
+        | SUMMARY
+        | PROVENANCE
+    )
 
 
 def test_a_new_row_rebuilds_the_analysis_of_its_table(project: Project) -> None:
     project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,0.4\ne,0.2,0.5\n")
-    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY | PROVENANCE
 
 
 def test_a_number_printed_with_another_digit_is_scrutinised_and_not_pooled_again(
     project: Project,
 ) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2", "a,0.10,0.2")
-    assert project.build() == scrutiny_of("hazard")
+    assert project.build() == scrutiny_of("hazard") | PROVENANCE
 
 
 def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Project) -> None:
@@ -68,23 +85,23 @@ def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Pr
     )
     # a caveat of the fit, which is on the plot and in the summary
     fit = pooled_of("response") | scrutiny_of("response") | plots_of("response")
-    assert project.build() == EVIDENCE | fit | SUMMARY
+    assert project.build() == EVIDENCE | fit | SUMMARY | PROVENANCE
 
 
 def test_two_swapped_numbers_are_noticed(project: Project) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2\nb,0.4,0.3", "a,0.4,0.2\nb,0.1,0.3")
-    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY | PROVENANCE
 
 
 def test_a_comment_in_a_study_file_refits_nothing(project: Project) -> None:
     file = project.folder / "data/studies/cleo.yaml"
     file.write_text(file.read_text(encoding="utf-8") + "# a comment\n", encoding="utf-8")
-    assert project.build() == EVIDENCE
+    assert project.build() == EVIDENCE | PROVENANCE
 
 
 def test_lines_that_move_are_what_the_audit_says(project: Project) -> None:
     project.edit("data/studies/cleo.yaml", "study: cleo", "# a comment\n\nstudy: cleo")
-    assert project.build() == EVIDENCE | AUDIT
+    assert project.build() == EVIDENCE | AUDIT | trace_of("response", "contrast") | PROVENANCE
 
 
 def test_a_decision_rebuilds_what_it_lets_in(project: Project) -> None:
@@ -94,31 +111,33 @@ def test_a_decision_rebuilds_what_it_lets_in(project: Project) -> None:
         "audit:\n  accepted_flags:\n    - {table: data/hazard.csv, rule: EXTREME, "
         "place: row 9, decision: exclude, reason: r, who: P, when: 2026-11-21}\nanalyses:",
     )
-    assert project.build() == AUDIT  # row 9 is none: only that this is said
+    assert project.build() == AUDIT | PROVENANCE  # row 9 is none: only that this is said
     project.edit("data/hazard.csv", "d,0.3,0.4\n", "d,0.3,1.9\n")
     project.edit("config.yaml", "row 9", "row 4")
-    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY | PROVENANCE
     rows = (project.folder / "results/hazard/effects.csv").read_text(encoding="utf-8")
     assert "excluded by P on 2026-11-21: r" in rows
     project.edit("config.yaml", "decision: exclude", "decision: accept")
-    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY
+    assert project.build() == AUDIT | everything_of("hazard") | SUMMARY | PROVENANCE
 
 
 def test_a_comment_in_the_configuration_rebuilds_nothing(project: Project) -> None:
     project.edit("config.yaml", "analyses:", "# a comment\nanalyses:")
-    assert project.build() == set()
+    assert project.build() == PROVENANCE
 
 
 def test_a_title_redraws_and_refits_nothing(project: Project) -> None:
     project.edit("config.yaml", "title: Response, new v old", "title: New v old")
-    assert project.build() == plots_of("contrast") | SUMMARY
+    assert project.build() == (
+        plots_of("contrast") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_a_plot_option_redraws_and_refits_nothing(project: Project) -> None:
     project.edit(
         "config.yaml", "    measure: RR", "    measure: RR\n    forest: {sort: effect}"
     )
-    assert project.build() == plots_of("contrast")
+    assert project.build() == plots_of("contrast") | PROVENANCE
 
 
 def test_a_method_repools_and_keeps_the_effect_sizes(project: Project) -> None:
@@ -128,7 +147,9 @@ def test_a_method_repools_and_keeps_the_effect_sizes(project: Project) -> None:
         | engines_of("hazard")
         | scrutiny_of("hazard")
         | plots_of("hazard")
+        | trace_of("hazard")
         | SUMMARY
+        | PROVENANCE
     )
 
 
@@ -139,7 +160,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         "  odds:\n    title: Odds\n    outcome: orr\n    measure: OR\n    contrast: "
         "{numerator: {treatment: new}, denominator: {treatment: old}}\n  hazard:",
     )
-    assert project.build() == AUDIT | everything_of("odds") | SUMMARY
+    assert project.build() == AUDIT | everything_of("odds") | SUMMARY | PROVENANCE
 
 
 @pytest.mark.parametrize(
@@ -151,7 +172,7 @@ def test_a_new_analysis_rebuilds_only_itself_and_the_summary(project: Project) -
         ("audit_page.py", AUDIT),
         (
             "heterogeneity.py",
-            pooled_of(*ALL) | engines_of(*ALL) | scrutiny_of(*ALL) | plots_of(*ALL) | SUMMARY,
+            everything_of(*ALL) - effects_of(*ALL) | SUMMARY,
         ),
         ("measures/effects.py", everything_of(*ALL) | SUMMARY),
         ("scrutiny/rounding.py", scrutiny_of(*ALL)),
@@ -162,7 +183,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
 ) -> None:
     path = project.folder / "workflow/src/evisynth" / module
     path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
-    assert project.build() == rebuilt
+    assert project.build() == rebuilt | PROVENANCE
 
 
 @pytest.mark.parametrize(
@@ -172,7 +193,7 @@ def test_an_edit_of_a_module_rebuilds_what_it_computes(
         ("contrast/plots/forest.pdf", plots_of("contrast")),
         (
             "hazard/fit.json",
-            pooled_of("hazard") | scrutiny_of("hazard") | plots_of("hazard") | SUMMARY,
+            everything_of("hazard") - effects_of("hazard") - engines_of("hazard") | SUMMARY,
         ),
         ("summary.csv", SUMMARY),
     ],
@@ -181,7 +202,7 @@ def test_a_deleted_result_is_made_again_with_what_follows(
     project: Project, deleted: str, rebuilt: set[str]
 ) -> None:
     (project.folder / "results" / deleted).unlink()
-    assert project.build() == rebuilt
+    assert project.build() == rebuilt | PROVENANCE
 
 
 @pytest.mark.parametrize("lost", ["all", "one"])
@@ -230,7 +251,9 @@ def test_another_review_has_its_own_results(project: Project) -> None:
 def test_an_older_file_that_is_put_back_is_noticed_everywhere(project: Project) -> None:
     project.edit("data/studies/cleo.yaml", "label: Cleo 2020", "label: Cleo 1999")
     os.utime(project.folder / "data/studies/cleo.yaml", (1e9, 1e9))
-    assert project.build() == EVIDENCE | everything_of("response") | SUMMARY
+    assert project.build() == (
+        EVIDENCE | everything_of("response") | trace_of("contrast") | SUMMARY | PROVENANCE
+    )
 
 
 def test_results_that_were_only_touched_are_refused(project: Project) -> None:

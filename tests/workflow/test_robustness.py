@@ -7,9 +7,9 @@ import subprocess
 import time
 
 import pytest
-from support.review import EVIDENCE, Project, everything_of
+from support.review import EVIDENCE, PROVENANCE, Project, everything_of
 
-ALL = EVIDENCE | {"summary.csv"} | everything_of("response", "contrast", "hazard")
+ALL = EVIDENCE | {"summary.csv"} | everything_of("response", "contrast", "hazard") | PROVENANCE
 
 MISTAKES = {
     "a missing study folder": ("config.yaml", "data/studies", "data/studie"),

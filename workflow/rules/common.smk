@@ -18,9 +18,11 @@ if " " in sys.executable:
 
 from evisynth.errors import InputError
 from evisynth.project import load_project
+from evisynth.provenance import asked, dependencies
 from evisynth.sources import sources
 from evisynth.steps.evidence import TABLES
 from evisynth.targets import touched, unrecorded
+from evisynth.trail import trail
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -63,6 +65,8 @@ TARGETS = [
             "audit.csv",
             "audit_cost.csv",
             "dependence.csv",
+            "selection.csv",
+            "trace.json",
             *(f"{table}.csv" for table in MODERATORS if PROJECT.has_moderators(analysis)),
             *(
                 f"plots/{plot}.{suffix}"
@@ -72,6 +76,8 @@ TARGETS = [
         )
     ),
 ]
+# Made last, out of all others.
+PROVENANCE = [f"{RESULTS}/provenance.json", f"{RESULTS}/ro-crate-metadata.json"]
 
 if workflow.is_main_process and "--rerun-triggers" in sys.argv:
     raise WorkflowError(
@@ -85,7 +91,7 @@ for folder in sorted(path.parent for path in Path(RESULTS).glob("*/fit.json")):
         )
 
 # Without Snakemake's record of how a result was made, a change of it would go unnoticed.
-if workflow.is_main_process and (lost := unrecorded(TARGETS)):
+if workflow.is_main_process and (lost := unrecorded(TARGETS + PROVENANCE)):
     raise WorkflowError(
         f"{lost[0]} and {len(lost) - 1} more results are there, but not Snakemake's record of how "
         f"they were made (.snakemake/metadata), so they cannot be trusted. Remove them to have "
@@ -125,6 +131,18 @@ def audit_sources(wildcards):
 def effects_digest(wildcards):
     """Changes exactly when the effect sizes of an analysis may."""
     return PROJECT.effects_digest(wildcards.analysis)
+
+
+def trail_digest(wildcards):
+    """Changes exactly when selection or trace of an analysis may, apart from its numbers."""
+    return trail(PROJECT, wildcards.analysis).digest
+
+
+def provenance_asked(wildcards):
+    """Digests of input, code and lock, and which rule makes what from what."""
+    rules = ((rule.name, rule.input, rule.output) for rule in workflow.rules)
+    lock = Path(workflow.basedir) / "envs" / "requirements.txt"
+    return asked(PROJECT, lock, dependencies(rules, RESULTS, ANALYSES), RESULTS)
 
 
 def pooling_settings(wildcards):

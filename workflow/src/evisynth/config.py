@@ -73,6 +73,13 @@ class Review(Strict):
         None,
         description="File of the search log; without one the review is not called systematic.",
     )
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(
+        None, description="Date of the review, as 2026-11-21; for the RO-Crate of the results."
+    )
+    license: Text | None = Field(
+        None, description="Licence of the results: an SPDX name (CC-BY-4.0) or an address."
+    )
+    authors: list[Text] = Field([], description="Who answers for the review.")
 
 
 class EvidenceFiles(Strict):

@@ -1,6 +1,6 @@
 """What one study gives to one analysis; free of numpy, so cheap to import."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -44,3 +44,13 @@ class RawRow:
     spans: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     choices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     divided: bool = False
+
+
+def counted(reports: Mapping[str, int], studies: Sequence[str]) -> dict[str, int | None]:
+    """Number of studies and of their reports; None for reports if a study has no file."""
+    distinct = set(studies)
+    known = all(study in reports for study in distinct)
+    return {
+        "studies": len(distinct),
+        "reports": sum(reports[study] for study in distinct) if known else None,
+    }

@@ -107,6 +107,15 @@ def select(
     return tuple(rows), problems
 
 
+def fitting(analysis: Analysis, study: Study) -> list[Candidate]:
+    """Results of a study that fit an analysis, usable or not; mistakes are not said here."""
+
+    def problem(place: str, found: str, expected: str, action: str) -> Problem:
+        return Problem(study.file, place, found, expected, action)
+
+    return _candidates(analysis, study, problem, [])
+
+
 def check_words(
     name: str, analysis: Analysis, evidence: Evidence, config: str
 ) -> list[Problem]:
@@ -1023,7 +1032,7 @@ def _row(
         place=f"{study.file}#results.{candidate.name}",
         report=report.doi or report.id,
         quote=result.quote,
-        printed=_printed(result, candidate.arms),
+        printed=printed_text(result, candidate.arms),
         given=candidate.given,
         spans=candidate.spans,
         choices=candidate.choices,
@@ -1049,7 +1058,7 @@ def _derivation(derived: Derived) -> str:
     return f"derived from {derived.from_} ({derived.method.replace('_', ' ')})"
 
 
-def _printed(result: Result, arms: tuple[str, ...]) -> str:
+def printed_text(result: Result, arms: tuple[str, ...]) -> str:
     """The number as printed, for a row that has no effect size."""
     parts = []
     for arm in arms or tuple(result.arms):
