@@ -187,12 +187,12 @@ def test_episodes_of_patients_have_the_design_effect_of_kish():
     (half, full) = effective(effects, nested, [0.3, 1.0], ModelSpec())
     vi, yi = 1 / 16 + 1 / 50, math.log(16 / 50)
     for found, icc in ((half, 0.3), (full, 1.0)):
-        design = 1 + (66 / 49 - 1) * icc
+        design = 1 + (67 / 49 - 1) * icc
         reach = normal_quantile(0.95) * math.sqrt(vi * design)
         assert found.answer.estimate == pytest.approx(16 / 66, abs=1e-12)
         assert found.answer.ci_low == pytest.approx(expit(yi - reach), abs=1e-12)
         assert found.answer.ci_high == pytest.approx(expit(yi + reach), abs=1e-12)
-    assert "effective n 49" in full.notes[0]  # the patients themselves
+    assert "effective n 48.27" in full.notes[0]  # 66 of 67 episodes: 66/67 of 49 patients
 
 
 def test_a_design_effect_enters_the_pooling_as_in_metafor():
@@ -214,7 +214,7 @@ REML_WITH_DESIGN_EFFECT = (-0.702920583268662, -2.521186560903112, 1.11534539436
 @pytest.mark.parametrize(
     ("units", "size"),
     [
-        ([["x", "episodes", 66, 67, 49]], 66 / 49),
+        ([["x", "episodes", 66, 67, 49]], 67 / 49),
         ([["x", "episodes", 30, 67, 49]], 67 / 49),  # a part of the arm
         ([["x", "episodes", 66, 67, None]], math.nan),
         ([["x", "tumours", 40, 40, 20], ["y", "patients", 20, 20, None]], 60 / 40),

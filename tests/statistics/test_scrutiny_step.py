@@ -67,7 +67,7 @@ def test_episodes_of_patients_are_said_and_inflated_in_the_shipped_review(shippe
     rows = scrutiny.dependence_rows(case_of(shipped, "orr_any_salvage"))
     units = [row for row in rows if row["question"] == "units"]
     assert [row["scenario"] for row in units] == ["icc 0.3", "icc 1"]
-    assert "66 episodes of 49 patients" in units[0]["notes"]
+    assert "66 episodes of 48.27 patients" in units[0]["notes"]
     assert units[1]["ci_high"] - units[1]["ci_low"] > units[0]["ci_high"] - units[0]["ci_low"]
 
 

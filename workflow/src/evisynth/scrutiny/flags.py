@@ -11,6 +11,7 @@ from evisynth.specification import ModelSpec
 
 BLOCKED = "audit, "
 """How the reason begins of a row that only an open finding keeps out."""
+IN, OUT = "with the row as printed", "without the row"
 DOUBTFUL = ("error", "warning")
 """Levels that count among all flagged rows; a note casts no doubt on a number."""
 
@@ -22,14 +23,14 @@ class Scenario:
     Attributes
     ----------
     words : what was done.
-    finding : which finding it is about; None for all together.
     rows : positions of the rows that were put in or left out.
+    findings : those that it is about; none where it is about all.
     """
 
     words: str
     answer: Answer
-    finding: Mapping[str, Any] | None = None
     rows: tuple[int, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 def flagged(
@@ -38,10 +39,11 @@ def flagged(
     compute: Compute,
     spec: ModelSpec,
 ) -> list[Scenario]:
-    """What each finding that failed costs, alone and all together.
+    """What each row with findings costs, alone and all together.
 
-    A row that an open error keeps out is put in as it is printed; a row that is pooled in spite
-    of a finding, accepted or less grave, is left out.
+    Findings about the same rows are one scenario. A row that an open error keeps out is put in
+    as it is printed; a row that is pooled in spite of a finding, accepted or less grave, is
+    left out.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ def flagged(
     now = [row.included for row in rows]
     pooled = {i for i, used in enumerate(effects.included) if used}
     kept_out = {i for i, row in enumerate(rows) if row.reason.startswith(BLOCKED)}
+    alone: dict[tuple[str, tuple[int, ...]], list[Mapping[str, Any]]] = {}
     found, doubtful = [], set()
     for finding in findings:
         if finding["verdict"] != "inconsistent":
@@ -72,19 +75,19 @@ def flagged(
         about = set(finding["rows"])
         if finding["level"] in DOUBTFUL:
             doubtful |= about
-        for words, chosen, used in (
-            ("with the row as printed", about & kept_out, True),
-            ("without the row", about & pooled, False),
-        ):
+        for words, chosen in ((IN, about & kept_out), (OUT, about & pooled)):
             if chosen:
-                changed = [used if i in chosen else one for i, one in enumerate(now)]
-                said = words if len(chosen) == 1 else words.replace("the row", "the rows")
-                found.append(Scenario(said, answer(changed), finding, tuple(sorted(chosen))))
+                alone.setdefault((words, tuple(sorted(chosen))), []).append(finding)
+    for (words, about_them), of_them in alone.items():
+        used = words == IN
+        changed = [used if i in about_them else one for i, one in enumerate(now)]
+        said = words if len(about_them) == 1 else words.replace("the row", "the rows")
+        found.append(Scenario(said, answer(changed), about_them, tuple(of_them)))
     for words, chosen, used in (
         ("all flagged rows in", doubtful & (kept_out | pooled), True),
         ("all flagged rows out", doubtful & (kept_out | pooled), False),
     ):
         if chosen:
             changed = [used if i in chosen else one for i, one in enumerate(now)]
-            found.append(Scenario(words, answer(changed), rows=tuple(sorted(chosen))))
+            found.append(Scenario(words, answer(changed), tuple(sorted(chosen))))
     return found

@@ -58,8 +58,8 @@ class Effective:
 def mean_size(units: Sequence[Sequence[Any]]) -> tuple[float, str]:
     """Mean number of units per patient over the arms of a row, and the numbers in words.
 
-    The patients of an arm are its `clusters`, where it has at least as many units in this row;
-    of a smaller part of the arm there are as many units per patient as in the whole arm.
+    In a part of an arm (66 evaluable of 67 episodes) there are taken to be as many units per
+    patient as in the whole arm, of which alone the patients are known.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def mean_size(units: Sequence[Sequence[Any]]) -> tuple[float, str]:
                 NAN,
                 f"the number of patients behind the {count} {unit} of {arm} is not known",
             )
-        if unit != "patients" and own > count:
+        if unit != "patients":
             own = count * own / size
         total, patients = total + count, patients + own
         words.append(f"{count} {unit} of {own:.4g} patients" if unit != "patients" else "")

@@ -276,16 +276,19 @@ def _flag_rows(case: Case) -> list[dict[str, Cell]]:
     rows: list[dict[str, Cell]] = []
     for scenario in found:
         studies = dict.fromkeys(case.effects.study[row] for row in scenario.rows)
-        finding = scenario.finding or {}
-        said = [f"{finding['level']}: {finding['explanation']}"] if finding else []
+        about = {
+            key: _joined(
+                dict.fromkeys(str(finding[key] or "") for finding in scenario.findings)
+            )
+            for key in ("rule", "place", "decision")
+        }
+        said = (f"{f['level']}: {f['explanation']}" for f in scenario.findings)
         rows.append(
             {
                 "question": "flags",
                 "scenario": scenario.words,
                 "study": ", ".join(studies),
-                "rule": finding.get("rule", ""),
-                "place": finding.get("place", ""),
-                "decision": finding.get("decision", ""),
+                **about,
                 **_numbers(scenario.answer, case.now),
                 "notes": _joined(said, scenario.answer.notes),
             }
