@@ -338,12 +338,13 @@ class Project:
         if self.evidence is None or self.analysis(name).table:
             return []
         pooled = {row.study for row in self.rows[name] if row.included}
+        labels = {study.id: study.label for study in self.evidence.studies}
         notes = []
         for study in self.evidence.studies:
             for overlap in study.content.overlaps:
                 if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
                     most = _how_many(overlap)
-                    one, two = sorted((study.id, overlap.with_))
+                    one, two = (labels[key] for key in sorted((study.id, overlap.with_)))
                     counted = most and self._overlaps_enter(name)
                     notes.append(
                         f"{one} and {two} share {most}{overlap.unit} ({overlap.certainty}); "
