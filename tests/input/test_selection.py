@@ -588,7 +588,8 @@ def test_overlapping_studies_are_noted_once_where_both_are_pooled(review):
     project = review.load()
     (note,) = project.pooling_settings("response")["notes"]
     assert (
-        note == "alpha and beta share at most 4 patients (likely); they are counted twice here"
+        note
+        == "Alpha 2020 and beta share at most 4 patients (likely); they are counted twice here"
     )
     assert project.pooling_settings("compared")["notes"] == []
 

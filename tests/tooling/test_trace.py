@@ -32,7 +32,7 @@ results:
     outcome: orr
     arms: {new: {events: 12, n: 40, printed: "30%"}, old: {events: 8, n: 41}}
     report: last
-    quote: 12 of 40 against 8 of 41
+    quote: 12 of 40 (30%) against 8 of 41
     also: [{report: copy, quote: thirty per cent}]
   - id: interim
     outcome: orr
@@ -217,14 +217,17 @@ def test_every_category_is_explained_in_the_documents():
 
 def test_reports_and_studies_are_counted_apart(many):
     rows = {row["analysis"]: row for row in table(many / "results/summary.csv")}
-    assert (rows["response"]["studies"], rows["response"]["reports"]) == ("4", "6")
-    assert (rows["contrast"]["studies"], rows["contrast"]["reports"]) == ("2", "4")
+    assert (rows["response"]["studies"], rows["response"]["reports"]) == ("4", "5")
+    assert (rows["contrast"]["studies"], rows["contrast"]["reports"]) == ("2", "3")
+    assert rows["contrast"]["duplicate_reports"] == "1"
     assert (rows["hazard"]["studies"], rows["hazard"]["reports"]) == ("4", "")
 
 
 def test_a_study_with_two_rows_is_one_study():
-    assert counted({"a": 2, "b": 1}, ["a", "a", "b"]) == {"studies": 2, "reports": 3}
-    assert counted({"a": 2}, ["a", "b"]) == {"studies": 2, "reports": None}
+    found = {"studies": 2, "reports": 3, "duplicate_reports": 1}
+    assert counted({"a": (2, 0), "b": (1, 1)}, ["a", "a", "b"]) == found
+    found = {"studies": 2, "reports": None, "duplicate_reports": None}
+    assert counted({"a": (2, 0)}, ["a", "b"]) == found
 
 
 # --------------------------------------- every number can be reached
@@ -364,7 +367,7 @@ def test_the_command_leads_from_the_estimate_to_the_line(many, ask):
         "headline",
         "yi = log(xi/(ni - xi))",
         "from xi 12, ni 40",
-        "quote: “12 of 40 against 8 of 41”",
+        "quote: “12 of 40 (30%) against 8 of 41”",
         "report: last, journal article, doi 10.1000/last, seen: full text",
         f"at data/studies/many.yaml, line {line} (results.orr)",
         "many early (new): not chosen",
@@ -451,7 +454,7 @@ def test_a_broken_trace_is_no_traceback(many, ask, tmp_path, text):
             "measure: PLO\n    also: [{family: BB}]",
             "other model",
         ),
-        ("data/studies/ada.yaml", "quote: it was so", "quote: it is so", "other"),
+        ("data/studies/ada.yaml", "quote: 13 of 43", "quote: it was 13 of 43", "other"),
         (
             "data/studies/ada.yaml",
             "study: ada",
@@ -474,7 +477,7 @@ def test_results_older_than_the_evidence_are_said(tmp_path, ask, file, old, new,
 
 
 def test_letters_that_would_drive_a_terminal_are_spelled_out(tmp_path, ask):
-    hostile = study("evil", 5, 13).replace("quote: it was so", 'quote: "a\\u202eb"')
+    hostile = study("evil", 5, 13).replace("quote: 5 of 13", 'quote: "5 of 13 \\u202eb"')
     config = review(tmp_path, evil=hostile)
     build(config, tmp_path / "results", ["response"])
     _, said, _ = ask("response", "evil", "--config", config)
@@ -483,8 +486,8 @@ def test_letters_that_would_drive_a_terminal_are_spelled_out(tmp_path, ask):
 
 
 def test_a_decision_and_a_finding_are_on_the_way(tmp_path, monkeypatch, ask):
-    from evisynth.audit import run
     from evisynth.audit.records import Check, Rule
+    from evisynth.audit.registry import RULES
 
     def always(material):
         for result in material.study.content.results:
@@ -492,7 +495,7 @@ def test_a_decision_and_a_finding_are_on_the_way(tmp_path, monkeypatch, ask):
             yield Check(place, "inconsistent", "5/13", "6/13", "does not fit", "look")
 
     rule = Rule("ALWAYS", "error", "study", "always", always)
-    monkeypatch.setattr(run.audit, "__defaults__", (None, {"ALWAYS": rule}))
+    monkeypatch.setitem(RULES, "ALWAYS", rule)
     decided = textwrap.dedent("""\
         accepted_flags:
           - {rule: ALWAYS, place: results.orr, decision: accept, reason: seen,

@@ -382,12 +382,12 @@ class Project:
             name: {
                 "title": analysis.title,
                 "outcome": analysis.outcome or "",
-                "reports": self._reports(name),
+                "reports": self.report_counts(name),
             }
             for name, analysis in self.config.analyses.items()
         }
 
-    def _reports(self, name: str) -> dict[str, list[int]]:
+    def report_counts(self, name: str) -> dict[str, list[int]]:
         """How many reports each study of an analysis has, and how many that repeat another."""
         if self.evidence is None or self.analysis(name).table:
             return {}

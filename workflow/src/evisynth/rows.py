@@ -1,6 +1,6 @@
 """What one study gives to one analysis; free of numpy, so cheap to import."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -46,11 +46,19 @@ class RawRow:
     divided: bool = False
 
 
-def counted(reports: Mapping[str, int], studies: Sequence[str]) -> dict[str, int | None]:
-    """Number of studies and of their reports; None for reports if a study has no file."""
+def counted(
+    reports: Mapping[str, Sequence[int]], studies: Iterable[str]
+) -> dict[str, int | None]:
+    """Number of studies and of their reports; None for reports if a study has no file.
+
+    Parameters
+    ----------
+    reports : of each study that has a file: reports that repeat no other, and those that do.
+    """
     distinct = set(studies)
-    known = all(study in reports for study in distinct)
+    known = distinct <= reports.keys() and bool(reports)
     return {
         "studies": len(distinct),
-        "reports": sum(reports[study] for study in distinct) if known else None,
+        "reports": sum(reports[study][0] for study in distinct) if known else None,
+        "duplicate_reports": sum(reports[study][1] for study in distinct) if known else None,
     }

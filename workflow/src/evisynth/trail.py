@@ -6,7 +6,7 @@ audit. A digest of it tells the workflow when a trace is out of date. Free of nu
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Trail:
     lines : every candidate.
     sources : by row: report, other reports, quotes, arms, findings; plain values.
     findings : of the audit about the analysis as a whole.
-    reports : number of reports by study, for studies with files.
+    reports : of each study with a file: reports that repeat no other, and those that do.
     """
 
     analysis: str
@@ -41,7 +41,7 @@ class Trail:
     lines: tuple[Line, ...]
     sources: tuple[Tree, ...]
     findings: tuple[Tree, ...]
-    reports: Mapping[str, int]
+    reports: Mapping[str, Sequence[int]]
 
     @property
     def digest(self) -> str:
@@ -78,19 +78,8 @@ def trail(project: Project, name: str) -> Trail:
             if finding.check.place.text == of_analysis
             or finding.check.place.text.startswith(f"{of_analysis}.")
         ),
-        report_counts(project, name),
+        project.report_counts(name),
     )
-
-
-def report_counts(project: Project, name: str) -> dict[str, int]:
-    """Number of reports that repeat no other, by study, of the studies that have a file."""
-    here = {row.study for row in project.rows[name] if "#results." in row.place}
-    studies = project.evidence.studies if project.evidence else ()
-    return {
-        study.id: sum(report.duplicate_of is None for report in study.content.reports)
-        for study in studies
-        if study.id in here
-    }
 
 
 def _source(row: RawRow, study: Study | None, line: Line, findings: Iterable[Finding]) -> Tree:

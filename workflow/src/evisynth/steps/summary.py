@@ -1,7 +1,7 @@
 """One row per analysis: what a reader wants first."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from evisynth.files import write_text
 from evisynth.measures import measure_of
 from evisynth.pooling import display
 from evisynth.records import Fit
+from evisynth.rows import counted
 from evisynth.tables import fit_from_json
 from evisynth.tabular import Cell, plain, to_csv
 
@@ -35,7 +36,7 @@ def write_summary(
     rows = [
         {
             **_row(name, fit_from_json(Path(fits[name]).read_text(encoding="utf-8")), text),
-            **_counts(_pooled_studies(Path(effects[name])), text["reports"]),
+            **counted(text["reports"], _pooled_studies(Path(effects[name]))),
         }
         for name, text in settings.items()
     ]
@@ -48,15 +49,6 @@ def _pooled_studies(effects: Path) -> set[str]:
         return {
             plain(row["study"]) for row in csv.DictReader(stream) if row["included"] == "true"
         }
-
-
-def _counts(studies: set[str], reports: Mapping[str, Sequence[int]]) -> dict[str, Cell]:
-    """Studies and their reports: k counts rows, of which a study can have several."""
-    counts: dict[str, Cell] = {"studies": len(studies)}
-    if studies <= reports.keys() and reports:
-        counts["reports"] = sum(reports[study][0] for study in studies)
-        counts["duplicate_reports"] = sum(reports[study][1] for study in studies)
-    return counts
 
 
 def _row(name: str, fit: Fit, text: Mapping[str, Any]) -> dict[str, Cell]:
