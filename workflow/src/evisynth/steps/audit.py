@@ -6,7 +6,7 @@ from pathlib import Path
 from evisynth.audit.records import AuditReport, Finding, Rule
 from evisynth.audit.registry import RULES
 from evisynth.audit.run import UNANSWERED, UNANSWERED_MEANS
-from evisynth.audit_page import page
+from evisynth.audit_page import About, page
 from evisynth.errors import InputError, Problem
 from evisynth.files import write_text
 from evisynth.project import load_project
@@ -48,10 +48,7 @@ def write_audit(config: Path, digest: str, output: Mapping[str, str]) -> None:
     report = project.audit
     write_text(output["findings"], to_csv(COLUMNS, map(finding_row, report.findings)))
     write_text(output["rules"], to_csv(RULE_COLUMNS, rule_rows(report)))
-    write_text(
-        output["page"],
-        page(report, RULES, title=project.config.review.title, audited=project.audited()),
-    )
+    write_text(output["page"], page(report, RULES, About(**project.audit_context())))
 
 
 def finding_row(finding: Finding) -> dict[str, Cell]:
