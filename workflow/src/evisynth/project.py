@@ -117,7 +117,7 @@ class Project:
         return report_digest(self.audit, self.audit_context())
 
     def audit_context(self) -> dict[str, Any]:
-        """What the page of the audit says besides findings; the fields of `audit_page.About`."""
+        """What the page of the audit says besides findings; fields of `audit_page.About`."""
         studies = self.evidence.studies if self.evidence else ()
         return {
             "title": self.config.review.title,
