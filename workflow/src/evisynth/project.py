@@ -30,8 +30,9 @@ from evisynth.evidence import Evidence, Study, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
 from evisynth.menus import SHARED_ARM_MEASURES
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
+from evisynth.multi_arm import SHARED_ARM
 from evisynth.rows import BY_AUDIT, RawRow
-from evisynth.selection import NO_STUDY, SHARED_ARM, check_words, digest, select
+from evisynth.selection import NO_STUDY, check_words, digest, select
 from evisynth.source_texts import source_texts
 from evisynth.specification import FIXED
 from evisynth.studyfile import AcceptedFlag, Overlap
