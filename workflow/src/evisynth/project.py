@@ -292,24 +292,10 @@ class Project:
                 pair = []
             if not about and not own and not pair:
                 continue
-            answer = finding.decision
             found.append(
                 {
-                    "study": check.place.study,
-                    "report": check.place.report,
-                    "place": check.place.text,
-                    "rule": finding.rule,
-                    "level": finding.level,
-                    "printed": check.printed,
-                    "recomputed": check.recomputed,
-                    "verdict": check.verdict,
-                    "explanation": check.explanation,
-                    "action": check.action,
-                    "file": check.place.file,
-                    "decision": answer.decision if answer else "",
-                    "decision_reason": answer.reason if answer else "",
-                    "decided_by": answer.who if answer else "",
-                    "decided_on": answer.when if answer else "",
+                    # not the line: a comment in a study file is to compute nothing anew
+                    **{key: cell for key, cell in finding.cells().items() if key != "line"},
                     "rows": about,
                     "pair": pair,
                     "blocks": finding.blocks,
