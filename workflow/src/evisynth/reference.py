@@ -194,8 +194,8 @@ accepted_flags:
 The [audit](audit.md) finds more the more it is told: which arms divide another one (`splits`),
 which results add up (`sums`), between which bounds a category lies (`limits`), and what a
 report says of its figures, its statistics and its conclusions, verbatim. Patients that two
-studies share are declared under `overlaps`; with `exactly`, the analyses that take both get a fit with
-the covariance that this number implies:
+studies share are declared under `overlaps`; with `exactly`, the analyses that take both get a
+fit with the covariance that this number implies:
 
 ```yaml
 study: theirstudy-2029
