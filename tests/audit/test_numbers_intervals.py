@@ -182,3 +182,17 @@ def test_a_table_of_ratios_is_recognised_without_a_measure():
 def test_a_lower_bound_that_rounds_to_nothing_says_nothing():
     row = {"estimate": "0.06", "ci_low": "0.00", "ci_high": "2.10", "pval": "0.12"}
     assert found(table([row], "HR"), "CI-P", "GEO-MID", "CI-LEVEL") == []
+
+
+@given(st.data())
+def test_the_exact_interval_has_its_tails(data):
+    n = data.draw(st.integers(1, 80))
+    k = data.draw(st.integers(0, n))
+    low, high = proportion_intervals(k, n, 0.95)["Clopper-Pearson"]
+
+    def at_least(j, p):
+        return math.fsum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(j, n + 1))
+
+    assert low <= k / n <= high
+    assert low == 0 if k == 0 else at_least(k, low) == pytest.approx(0.025, abs=1e-8)
+    assert high == 1 if k == n else 1 - at_least(k + 1, high) == pytest.approx(0.025, abs=1e-8)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.auditing import found, kinds, material, table, verdict
 
-from evisynth.audit.rounding import cut_counts, rounding_counts
+from evisynth.audit.counting import cut, rounded
 from evisynth.printed import parse_printed
 
 COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -26,13 +26,13 @@ def printed(k: int, n: int, decimals: int, rounding: str) -> str:
 )
 def test_every_way_of_rounding_a_true_percentage_is_accepted(counts, decimals, rounding):
     k, n = counts
-    assert k in rounding_counts(parse_printed(printed(k, n, decimals, rounding)), n)
+    assert k in rounded(parse_printed(printed(k, n, decimals, rounding)), n)
 
 
 @given(COUNTS, st.integers(0, 3))
 def test_a_cut_off_percentage_is_recognised(counts, decimals):
     k, n = counts
-    assert k in cut_counts(parse_printed(printed(k, n, decimals, ROUND_DOWN)), n)
+    assert k in cut(parse_printed(printed(k, n, decimals, ROUND_DOWN)), n)
 
 
 @given(st.integers(1, 200), st.integers(0, 2), st.data())
@@ -45,7 +45,7 @@ def test_the_counts_are_those_of_the_definition(n, decimals, data):
         for k in range(n + 1)
         if abs(Fraction(100 * k, n) - Fraction(units, 10**decimals)) <= half
     ]
-    assert list(rounding_counts(parse_printed(text), n)) == expected
+    assert list(rounded(parse_printed(text), n)) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_counts_are_those_of_the_definition(n, decimals, data):
     ],
 )
 def test_bounds_instead_of_percentages_are_what_they_say(text, n, expected):
-    assert list(rounding_counts(parse_printed(text), n)) == expected
+    assert list(rounded(parse_printed(text), n)) == expected
 
 
 def arm(**value):

@@ -1,14 +1,7 @@
 """Conclusions against numbers, names of statistics and of genes."""
 
-import math
-from fractions import Fraction
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.studies import checks, failures, review, study
-
-from evisynth.audit import words
 
 CLAIMS = """\
   - id: r
@@ -120,43 +113,3 @@ def test_a_median_is_no_average(tmp_path, quote, verdicts):
 def test_other_names_of_a_gene(tmp_path, category, found):
     one = material(tmp_path, "x", counts(8, 3) + f"    category: {category}\n")
     assert [check.printed.split()[0] for check in failures("SYNONYM", one)] == found
-
-
-def exact_fisher(a, n1, c, n2):
-    """Two-sided p in whole numbers."""
-    total = a + c
-    ways = {
-        x: math.comb(n1, x) * math.comb(n2, total - x)
-        for x in range(max(0, total - n2), min(n1, total) + 1)
-    }
-    return float(
-        Fraction(sum(w for w in ways.values() if w <= ways[a]), math.comb(n1 + n2, total))
-    )
-
-
-@given(st.data())
-def test_the_exact_test_is_exact(data):
-    n1, n2 = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
-    a, c = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
-    assert words._fisher(a, n1, c, n2) == pytest.approx(exact_fisher(a, n1, c, n2), abs=1e-9)
-
-
-@settings(max_examples=10)
-@given(st.integers(200, 800), st.integers(200, 800))
-def test_the_test_for_many_events_is_close_to_the_exact_one(a, c):
-    large, exact = words._chi_square(a, 1000, c, 1000), exact_fisher(a, 1000, c, 1000)
-    assert large == pytest.approx(exact, abs=0.05)
-
-
-@given(st.data())
-def test_the_exact_interval_has_its_tails(data):
-    n = data.draw(st.integers(1, 80))
-    k = data.draw(st.integers(0, n))
-    low, high = words.exact_interval(k, n)
-
-    def at_least(j, p):
-        return math.fsum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(j, n + 1))
-
-    assert low <= k / n <= high
-    assert low == 0 if k == 0 else at_least(k, low) == pytest.approx(0.025, abs=1e-8)
-    assert high == 1 if k == n else 1 - at_least(k + 1, high) == pytest.approx(0.025, abs=1e-8)

@@ -13,7 +13,7 @@ from support.toy_rules import TOYS, install
 from evisynth.audit.material import Review, TableMaterial
 from evisynth.audit.records import Check, Decision, Finding, Place
 from evisynth.audit.run import audit, blocked, concerns, merged
-from evisynth.audit_page import page
+from evisynth.audit_page import About, page
 from evisynth.errors import InputError
 from evisynth.project import load_project
 from evisynth.rows import RawRow
@@ -341,6 +341,9 @@ def test_the_digest_changes_with_what_the_audit_says(review, more, config, table
     assert (review(more, config, table_text).audit_digest() == before) == same
 
 
+KEPT_OUT = ("analysis", "label", "reason")
+
+
 class Strict(HTMLParser):
     """Every tag is closed in its order; text, tags and ids are kept."""
 
@@ -389,9 +392,32 @@ def test_the_page_is_well_formed_and_stands_alone(review, tmp_path):
 
 def test_the_page_shows_errors_before_notes_and_decisions_with_reasons(review, tmp_path):
     text = " ".join(Strict(outputs(review(flag()), tmp_path / "out")["page"]).text)
-    assert text.index("5 of 13 are 38%") < text.index("no full stop")
+    assert text.index("5 of 13 are 38%") < text.casefold().index("no full stop")
     assert "accepted by A. Person on 2026-11-21: seen with the authors" in text
     assert "Percentage and count differ." in text
+
+
+def test_the_page_says_what_is_kept_out_of_which_analysis_and_why(review, tmp_path):
+    project = review()
+    kept_out = project.audit_context()["kept_out"]
+    assert kept_out
+    text = " ".join(Strict(outputs(project, tmp_path / "out")["page"]).text)
+    section = text[text.index("Kept out of analyses") : text.index("Each error keeps")]
+    for row in kept_out:
+        assert row["reason"] in section
+        assert row["analysis"] in section
+    rules = {finding.rule for finding in project.audit.findings if finding.blocks}
+    assert {row["reason"].partition(":")[0] for row in kept_out} <= rules
+    assert len(review(flag()).audit_context()["kept_out"]) < len(kept_out)
+
+
+def test_the_page_may_load_nothing_and_prints_what_is_folded(review, tmp_path):
+    text = outputs(review(), tmp_path / "out")["page"]
+    policy = [found for _, found in Strict(text).tags if "http-equiv" in found]
+    assert [found["http-equiv"] for found in policy] == ["Content-Security-Policy"]
+    assert policy[0]["content"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    on_paper = text.partition("@media print")[2]
+    assert "details::details-content { content-visibility: visible" in on_paper
 
 
 def test_text_from_data_is_no_markup_on_the_page(tmp_path):
@@ -410,7 +436,9 @@ def test_text_from_data_is_no_markup_on_the_page(tmp_path):
     report = audit(
         Review(None, (), tables), {evil: [replace(said, rule="TOY-LARGE")], "t": [said]}, toys
     )
-    text = page(report, toys, title=evil, audited={"tables": 1})
+    text = page(
+        report, toys, About(evil, {"tables": 1}, {evil: evil}, [dict.fromkeys(KEPT_OUT, evil)])
+    )
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert "49" not in text
@@ -418,7 +446,7 @@ def test_text_from_data_is_no_markup_on_the_page(tmp_path):
 
 
 def test_a_review_without_findings_has_a_page_too():
-    text = page(merged([]), {}, title="Empty", audited={"study files": 0})
+    text = page(merged([]), {}, About("Empty", {"study files": 0}, {}, ()))
     assert "None." in text
     Strict(text)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from evisynth.config import Analysis, Side
 from evisynth.evidence import Evidence, Study
 from evisynth.inputs import INPUTS
-from evisynth.rows import RawRow
+from evisynth.rows import BY_AUDIT, RawRow
 from evisynth.selection import fitting, printed_text
 from evisynth.studyfile import Report, Result
 from evisynth.table import TableRow, read_table
@@ -181,7 +181,7 @@ def _category(analysis: Analysis, row: RawRow) -> str:
     """Category as far as the row itself tells."""
     if row.included:
         return POOLED if analysis.pool else LISTED
-    if row.reason.startswith("audit, "):
+    if row.reason.startswith(BY_AUDIT):
         return AUDIT
     return OVERLAP if row.reason.startswith("overlap") else NOT_USABLE
 

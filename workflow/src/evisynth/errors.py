@@ -65,6 +65,21 @@ class InputError(ValueError):
         super().__init__(f"{head} {self.HEAD}.\n\n" + "\n\n".join(shown))
 
 
+def changed_under_way(file: object, place: str) -> InputError:
+    """The error of a job whose input is no longer what the workflow saw when it planned it."""
+    return InputError(
+        [
+            Problem(
+                str(file),
+                place,
+                "evidence that changed while the workflow was running",
+                "the same input from start to end",
+                "run snakemake again",
+            )
+        ]
+    )
+
+
 class NotComputable(InputError):
     """What is asked for cannot be computed from these numbers.
 

@@ -30,8 +30,9 @@ from evisynth.evidence import Evidence, Study, read_evidence, study_files
 from evisynth.inputs import INPUTS, check_options
 from evisynth.menus import SHARED_ARM_MEASURES
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
-from evisynth.rows import RawRow
-from evisynth.selection import NO_STUDY, SHARED_ARM, check_words, digest, select
+from evisynth.multi_arm import SHARED_ARM
+from evisynth.rows import BY_AUDIT, RawRow
+from evisynth.selection import NO_STUDY, check_words, digest, select
 from evisynth.source_texts import source_texts
 from evisynth.specification import FIXED
 from evisynth.studyfile import AcceptedFlag, Overlap
@@ -114,7 +115,26 @@ class Project:
 
     def audit_digest(self) -> str:
         """Changes exactly when what the audit says changes."""
-        return report_digest(self.audit, self.audited())
+        return report_digest(self.audit, self.audit_context())
+
+    def audit_context(self) -> dict[str, Any]:
+        """What the page of the audit says besides findings; fields of `audit_page.About`."""
+        studies = self.evidence.studies if self.evidence else ()
+        return {
+            "title": self.config.review.title,
+            "audited": self.audited(),
+            "labels": {study.file: study.label for study in studies},
+            "kept_out": [
+                {
+                    "analysis": self.config.analyses[name].title,
+                    "label": row.label,
+                    "reason": row.reason.removeprefix(BY_AUDIT),
+                }
+                for name, rows in self.rows.items()
+                for row in rows
+                if row.reason.startswith(BY_AUDIT)
+            ],
+        }
 
     def audited(self) -> dict[str, int]:
         """How much the audit looked at."""
@@ -272,24 +292,10 @@ class Project:
                 pair = []
             if not about and not own and not pair:
                 continue
-            answer = finding.decision
             found.append(
                 {
-                    "study": check.place.study,
-                    "report": check.place.report,
-                    "place": check.place.text,
-                    "rule": finding.rule,
-                    "level": finding.level,
-                    "printed": check.printed,
-                    "recomputed": check.recomputed,
-                    "verdict": check.verdict,
-                    "explanation": check.explanation,
-                    "action": check.action,
-                    "file": check.place.file,
-                    "decision": answer.decision if answer else "",
-                    "decision_reason": answer.reason if answer else "",
-                    "decided_by": answer.who if answer else "",
-                    "decided_on": answer.when if answer else "",
+                    # not the line: a comment in a study file is to compute nothing anew
+                    **{key: cell for key, cell in finding.cells().items() if key != "line"},
                     "rows": about,
                     "pair": pair,
                     "blocks": finding.blocks,
@@ -431,9 +437,9 @@ def _how_many(overlap: Overlap) -> str:
     return f"at most {overlap.at_most} " if overlap.at_most is not None else ""
 
 
-def report_digest(report: AuditReport, audited: Mapping[str, int]) -> str:
+def report_digest(report: AuditReport, context: Mapping[str, Any]) -> str:
     """Short hash of an audit, the same on every machine."""
-    found = hashlib.sha256(repr(sorted(audited.items())).encode())
+    found = hashlib.sha256(repr(sorted(context.items())).encode("utf-8", "backslashreplace"))
     for finding in report.findings:
         found.update(repr(finding).encode("utf-8", "backslashreplace"))
     return found.hexdigest()[:16]

@@ -191,6 +191,70 @@ accepted_flags:
     when: "2028-05-04"
 ```
 
+The [audit](audit.md) finds more the more it is told: which arms divide another one (`splits`),
+which results add up (`sums`), between which bounds a category lies (`limits`), and what a
+report says of its figures, its statistics and its conclusions, verbatim. Patients that two
+studies share are declared under `overlaps`; with `exactly`, the analyses that take both get a
+fit with the covariance that this number implies:
+
+```yaml
+study: theirstudy-2029
+design: single_arm
+reports:
+  - id: paper-2029
+    kind: journal_article
+    captions: [{{label: Fig. 1, quote: "Fig. 1 Overall survival by first event (n=8)"}}]
+    methods: [{{about: sidedness, says: two_sided, quote: All tests were two-sided}}]
+    claims: [{{about: orr, quote: Patients with a first event responded better}}]
+    references: [{{title: A trial, doi: 10.1000/abc, quote: A trial. J Trials. 2019}}]
+arms:
+  - {{id: all, n: 20, treatment: anti_gd2_chemo}}
+  - {{id: first, n: 8, treatment: first_event}}
+  - {{id: later, n: 11, treatment: later_event}}
+results:
+  - outcome: orr
+    arms: {{first: {{events: 5, printed: "62.5%"}}, later: {{events: 3, printed: "27.3%"}}}}
+    report: paper-2029
+    quote: 5 of 8 (62.5%) with a first event and 3 of 11 (27.3%) later responded
+  - id: complete
+    outcome: cr
+    arms: {{all: {{events: 3}}}}
+    report: paper-2029
+    quote: 3 complete and 5 partial responses
+  - id: partial
+    outcome: pr
+    arms: {{all: {{events: 5}}}}
+    report: paper-2029
+    quote: 3 complete and 5 partial responses
+  - id: responses
+    outcome: orr
+    arms: {{all: {{events: 8, printed: "40%"}}}}
+    report: paper-2029
+    quote: 8 of 20 (40%) responded
+  - id: age
+    outcome: age_years
+    kind: median
+    arms: {{all: {{median: "4.5", range: ["2", "11"]}}}}
+    report: paper-2029
+    quote: the median age was 4.5 years (range 2 to 11)
+  - id: younger
+    outcome: age_group
+    category: under 5 years
+    limits: {{of: age, high: "5"}}
+    arms: {{all: {{events: 12, printed: "60%"}}}}
+    report: paper-2029
+    quote: 12 (60%) were under 5 years of age
+splits: [{{of: all, into: [first, later], unknown: 1}}]
+sums: [{{parts: [complete, partial], total: responses}}]
+overlaps:
+  - with: ourstudy-2028
+    kind: same_patients
+    exactly: 6
+    certainty: stated
+    report: paper-2029
+    quote: Six patients have been reported before
+```
+
 An editor with YAML support completes and checks the keys after this first line (the path is
 relative to the file):
 

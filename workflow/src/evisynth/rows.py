@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+BY_AUDIT = "audit, "
+"""How the reason of a row begins that the audit keeps out of pooling."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawRow:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from evisynth.audit.records import Proportion
+from evisynth.audit.rounding import in_units
 from evisynth.printed import Printed
 
 
@@ -10,30 +11,37 @@ def rounded(percent: Printed, n: int) -> range:
     """Counts of `n` that print `percent`, halves rounded either way.
 
     The count k is in when ``|100 k / n - percent| <= 0.5 * 10**-decimals``: the GRIM test of
-    Brown and Heathers 2017 (Soc Psychol Personal Sci 8:363) for percentages.
+    Brown and Heathers 2017 (Soc Psychol Personal Sci 8:363) for percentages. Of a bound such
+    as ``<5%`` all counts within it.
+
+    >>> from evisynth.printed import parse_printed
+    >>> rounded(parse_printed("51.7%"), 7), rounded(parse_printed("57%"), 7)
+    (range(4, 4), range(4, 5))
     """
-    units, scale = _units(percent)
     if n <= 0:
         return range(0)
-    low = -((1 - 2 * units) * n // (2 * scale))
-    high = (2 * units + 1) * n // (2 * scale)
-    return range(max(low, 0), min(high, n) + 1)
+    value, decimals = in_units(percent)
+    scale = 200 * 10**decimals
+    least, most = (2 * value - 1) * n, (2 * value + 1) * n
+    if percent.relation in ("<", "≤"):
+        least, most = 0, 2 * value * n - (percent.relation == "<")
+    elif percent.relation in (">", "≥"):
+        least, most = 2 * value * n + (percent.relation == ">"), scale * n
+    return _between(-(-least // scale), most // scale, n)
 
 
 def cut(percent: Printed, n: int) -> range:
     """Counts of `n` that print `percent` if digits are cut off instead of rounded."""
-    units, scale = _units(percent)
     if n <= 0:
         return range(0)
-    low = -(-units * n // scale)
-    high = -(-(units + 1) * n // scale) - 1
-    return range(max(low, 0), min(high, n) + 1)
+    value, decimals = in_units(percent)
+    scale = 100 * 10**decimals
+    return _between(-(-value * n // scale), -(-(value + 1) * n // scale) - 1, n)
 
 
-def _units(percent: Printed) -> tuple[int, int]:
-    """The percentage in units of its last digit, and 100 % in the same units."""
-    scale = 10**percent.decimals
-    return round(percent.value * scale), 100 * scale
+def _between(first: int, last: int, n: int) -> range:
+    first, last = max(0, first), min(n, last)
+    return range(first, max(last + 1, first))
 
 
 def usable(percent: Printed | None) -> bool:
@@ -63,8 +71,13 @@ def chance(percent: Printed, n: int) -> float:
 
 
 def share(events: int, n: int, decimals: int = 1) -> str:
-    """``4/7 = 57.1%``."""
-    return f"{events}/{n} = {100 * events / n:.{decimals}f}%" if n else f"{events}/0"
+    """``4/7 = 57.1%``, halves rounded up."""
+    if not n:
+        return f"{events}/0"
+    scale = 10 ** max(decimals, 0)
+    units = (200 * events * scale + n) // (2 * n)
+    rest = f".{units % scale:0{decimals}d}" if decimals > 0 else ""
+    return f"{events}/{n} = {units // scale}{rest}%"
 
 
 def percent_text(percent: Printed) -> str:

@@ -8,6 +8,7 @@ from statistics import median
 from evisynth.audit.material import Material, StudyMaterial, TableMaterial, everywhere, name_of
 from evisynth.audit.records import Check, Place, Rule, Summary
 from evisynth.audit.rounding import Span, figure, safe_log, span
+from evisynth.audit.texts import number_said
 from evisynth.conversions.distributions import beta_tails, normal_half_width
 from evisynth.printed import Printed
 from evisynth.studyfile import Result
@@ -19,7 +20,6 @@ _UNNAMED = re.compile(
 )
 _NAMED = re.compile(r"\b(range|iqr|interquartile|quartiles?|min|max|ci)\b", re.IGNORECASE)
 _AT = re.compile(r"_(?P<n>\d+(?:\.\d+)?)(?P<unit>y|yr|m|mo)$")
-_WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0, "ten": 10.0}
 _WHEN = re.compile(
     r"\b(?P<n>\d+(?:\.\d+)?|one|two|three|four|five|ten)[\s-]*(?P<unit>years?|months?)\b",
     re.IGNORECASE,
@@ -220,8 +220,7 @@ def _months(result: Result) -> float | None:
     found = _AT.search(result.outcome) or _WHEN.search(result.when or "")
     if not found:
         return None
-    word = found["n"].casefold()
-    return (_WORDS.get(word) or float(word)) * MONTHS[found["unit"][0].casefold()]
+    return number_said(found["n"]) * MONTHS[found["unit"][0].casefold()]
 
 
 # Standard deviations and standard errors

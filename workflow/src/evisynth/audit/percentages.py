@@ -3,14 +3,10 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
+from evisynth.audit.counting import cut, rounded, share
 from evisynth.audit.material import Material, StudyMaterial, everywhere, name_of
 from evisynth.audit.records import Check, Proportion, Rule
-from evisynth.audit.rounding import (
-    cut_counts,
-    digits,
-    percent_text,
-    rounding_counts,
-)
+from evisynth.audit.rounding import in_units
 from evisynth.printed import Printed, parse_printed
 
 GRIM_PAPER = (
@@ -34,12 +30,12 @@ def _said(percent: Printed, n: int, events: int | None = None) -> str:
 
 
 def _of(k: int, n: int, percent: Printed) -> str:
-    return f"{k}/{n} = {percent_text(k, n, digits(percent)[1])}"
+    return share(k, n, in_units(percent)[1])
 
 
 def _neighbours(percent: Printed, n: int) -> str:
     """The two counts between which the percentage lies: ``3/7 = 42.9%, 4/7 = 57.1%``."""
-    value, decimals = digits(percent)
+    value, decimals = in_units(percent)
     below = min(max(value * n // (100 * 10**decimals), 0), n)
     return ", ".join(_of(k, n, percent) for k in (below, below + 1) if k <= n)
 
@@ -50,10 +46,10 @@ def grim(material: Material) -> Iterator[Check]:
         if proportion.events is not None and not proportion.derived:
             continue  # a printed count: COUNT-PERCENT
         said = _said(percent, n)
-        fits = rounding_counts(percent, n) or cut_counts(percent, n)
+        fits = rounded(percent, n) or cut(percent, n)
         if fits and (proportion.events is None or proportion.events in fits):
             k = fits[0] if proportion.events is None else proportion.events
-            coarse = n > 10 ** (digits(percent)[1] + 2) // 2 and not percent.relation
+            coarse = n > 10 ** (in_units(percent)[1] + 2) // 2 and not percent.relation
             yield Check(
                 proportion.place,
                 "undecided" if coarse else "consistent",
@@ -87,7 +83,7 @@ def count_percent(material: Material) -> Iterator[Check]:
         k = proportion.events
         if k is None or proportion.derived or k > n:
             continue
-        if k in rounding_counts(percent, n):
+        if k in rounded(percent, n):
             yield Check(
                 proportion.place,
                 "consistent",
@@ -95,7 +91,7 @@ def count_percent(material: Material) -> Iterator[Check]:
                 _of(k, n, percent),
                 "count and percentage agree",
             )
-        elif k in cut_counts(percent, n):
+        elif k in cut(percent, n):
             yield Check(
                 proportion.place,
                 "consistent",
@@ -113,7 +109,7 @@ def truncated(material: Material) -> Iterator[Check]:
         k = proportion.events
         if percent.relation or (k is not None and k > n):
             continue
-        rounds, cuts = rounding_counts(percent, n), cut_counts(percent, n)
+        rounds, cuts = rounded(percent, n), cut(percent, n)
         if (k in rounds) if k is not None else bool(rounds):
             yield Check(
                 proportion.place,
@@ -139,7 +135,7 @@ def grim_unique(material: Material) -> Iterator[Check]:
         claimed = proportion.derived == "unique_integer"
         if proportion.events is not None and not claimed:
             continue
-        fits = rounding_counts(percent, n) or cut_counts(percent, n)
+        fits = rounded(percent, n) or cut(percent, n)
         counts = ", ".join(_of(k, n, percent) for k in fits[:3])
         more = ", ..." if len(fits) > 3 else ""
         if len(fits) == 1 and proportion.events in (None, fits[0]):
@@ -206,13 +202,12 @@ def _impossible(material: Material, proportion: Proportion, percent: Printed, n:
 
 
 def _hints(material: Material, proportion: Proportion, percent: Printed, n: int) -> list[str]:
-    """What would make it fit: another denominator, exchanged digits, the complement."""
+    """What would make it fit: another denominator, exchanged in_units, the complement."""
     k, hints = proportion.events, []
     others = [m for m in _other_sizes(material, proportion, n) if _fits(percent, k, m)]
     if others:
         shown = ", ".join(
-            _of(k if k is not None else rounding_counts(percent, m)[0], m, percent)
-            for m in others[:3]
+            _of(k if k is not None else rounded(percent, m)[0], m, percent) for m in others[:3]
         )
         hints.append(f"it fits n = {_either(others[:3])}: {shown}")
     elif k is not None:
@@ -225,15 +220,15 @@ def _hints(material: Material, proportion: Proportion, percent: Printed, n: int)
     for text in _exchanged(percent):
         swapped = parse_printed(text)
         if _fits(swapped, k, n):
-            count = k if k is not None else rounding_counts(swapped, n)[0]
+            count = k if k is not None else rounded(swapped, n)[0]
             hints.append(f"with two digits exchanged it is {text}% = {count}/{n}")
             break
-    if k is not None and k in rounding_counts(percent, 100):
+    if k is not None and k in rounded(percent, 100):
         hints.append("the count is the percentage itself")
-    elif k is not None and n - k in rounding_counts(percent, n):
+    elif k is not None and n - k in rounded(percent, n):
         hints.append("it is the percentage of the others")
     elif k is not None and not proportion.derived:
-        counts = rounding_counts(percent, n)
+        counts = rounded(percent, n)
         if counts:
             hints.append(f"{_of(counts[0], n, percent)} would")
     return hints
@@ -245,8 +240,8 @@ def _fits(percent: Printed, k: int | None, n: int) -> bool:
     Only where the digits tell: with a large n any percentage has a count.
     """
     if k is not None:
-        return k <= n and k in rounding_counts(percent, n)
-    return n <= 10 ** (digits(percent)[1] + 2) // 2 and bool(rounding_counts(percent, n))
+        return k <= n and k in rounded(percent, n)
+    return n <= 10 ** (in_units(percent)[1] + 2) // 2 and bool(rounded(percent, n))
 
 
 def _other_sizes(material: Material, proportion: Proportion, n: int) -> list[int]:
@@ -261,7 +256,7 @@ def _other_sizes(material: Material, proportion: Proportion, n: int) -> list[int
 
 def _exchanged(percent: Printed) -> Iterator[str]:
     """The percentage with two neighbouring digits exchanged."""
-    value, decimals = digits(percent)
+    value, decimals = in_units(percent)
     text = str(max(value, 0))
     for i in range(len(text) - 1):
         if text[i] != text[i + 1]:
@@ -289,7 +284,7 @@ def _explained_by_sum(
         printed = [_exact(member) for member in members]
         if None in printed or sum(p for p in printed[:-1] if p) != printed[-1]:
             continue
-        value, decimals = digits(percent)
+        value, decimals = in_units(percent)
         k = proportion.events
         counts = [value * n // (100 * 10**decimals)] if k is None else [k]
         counts += [counts[0] + 1] if k is None else []
@@ -303,7 +298,7 @@ def _explained_by_sum(
 def _exact(proportion: Proportion) -> Fraction | None:
     if proportion.percent is None:
         return None
-    value, decimals = digits(proportion.percent)
+    value, decimals = in_units(proportion.percent)
     return Fraction(value, 10**decimals)
 
 

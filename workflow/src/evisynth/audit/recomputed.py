@@ -25,8 +25,6 @@ ABSOLUTE = 1e-9
 # Share that a ratio with two decimals moves if it is rounded before it is inverted.
 TWICE = 0.01
 
-SE_FIELDS = frozenset({"sei", "vi", "v", "interval"})
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:

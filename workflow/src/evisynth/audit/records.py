@@ -121,6 +121,28 @@ class Finding:
             return self.decision.decision == "exclude"
         return failed
 
+    def cells(self) -> dict[str, str | float | int | bool | None]:
+        """Cells of its row in tables, by column."""
+        check, decision = self.check, self.decision
+        return {
+            "study": check.place.study,
+            "report": check.place.report,
+            "place": check.place.text,
+            "rule": self.rule,
+            "level": self.level,
+            "printed": check.printed,
+            "recomputed": check.recomputed,
+            "verdict": check.verdict,
+            "explanation": check.explanation,
+            "action": check.action,
+            "line": check.place.line,
+            "file": check.place.file,
+            "decision": decision.decision if decision else "",
+            "decision_reason": decision.reason if decision else "",
+            "decided_by": decision.who if decision else "",
+            "decided_on": decision.when if decision else "",
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Proportion:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from evisynth.audit.material import AnalysisMaterial, Review, StudyMaterial, name_of
 from evisynth.audit.records import Check, Place, Rule
-from evisynth.audit.texts import folded, plain, similar_pairs, similarity
+from evisynth.audit.texts import folded, number_said, plain, similar_pairs, similarity
 from evisynth.studyfile import Report, Result
 
 SAME = 0.9
@@ -602,7 +602,6 @@ _RANGE = re.compile(
     r"\b([0-9]+(?:\.[0-9]+)?|zero|one|two|three|four|five)\s*(?:-|–|to|and)\s*"
     r"([0-9]+(?:\.[0-9]+)?)\s*(?:years|y\b)"
 )
-_SMALL = {"zero": 0.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 
 
 def n_reports(review: Review) -> Iterator[Check]:
@@ -673,8 +672,7 @@ def _age(study: StudyMaterial) -> tuple[float, float] | None:
     match = _RANGE.search((population and population.age) or "")
     if not match:
         return None
-    low = match[1]
-    return _SMALL[low] if low in _SMALL else float(low), float(match[2])
+    return number_said(match[1]), float(match[2])
 
 
 RULES: tuple[Rule, ...] = (

@@ -50,11 +50,11 @@ class Span:
 
 
 @lru_cache(maxsize=65536)
-def digits(printed: Printed) -> tuple[int, int]:
-    """Integer `m` and number of decimals `d` of a printed number: its value is m / 10^d.
+def in_units(printed: Printed) -> tuple[int, int]:
+    """A printed number in units of its last digit, and its decimals: (m, d) for m / 10^d.
 
     >>> from evisynth.printed import parse_printed
-    >>> digits(parse_printed("0.50")), digits(parse_printed("<1.2e-3"))
+    >>> in_units(parse_printed("0.50")), in_units(parse_printed("<1.2e-3"))
     ((50, 2), (12, 4))
     """
     number = Decimal(_PLAIN.sub("", printed.text.translate(_SIGNS)))
@@ -67,7 +67,7 @@ def digits(printed: Printed) -> tuple[int, int]:
 @lru_cache(maxsize=65536)
 def unit(printed: Printed) -> float:
     """One unit of the last printed digit."""
-    return 10.0 ** -digits(printed)[1]
+    return 10.0 ** -in_units(printed)[1]
 
 
 @lru_cache(maxsize=65536)
@@ -76,7 +76,7 @@ def exact_bounds(printed: Printed) -> tuple[Fraction | None, Fraction | None]:
 
     A printed ``<x`` is everything up to x, ``>x`` everything from x on.
     """
-    value, decimals = digits(printed)
+    value, decimals = in_units(printed)
     scale = 10**decimals
     if printed.relation in ("<", "≤"):
         return None, Fraction(value, scale)
@@ -109,42 +109,6 @@ def p_span(printed: Printed) -> Span:
     """Interval of a printed p-value, within 0 and 1."""
     whole = span(printed)
     return Span(min(max(whole.low, 0.0), 1.0), min(max(whole.high, 0.0), 1.0))
-
-
-def rounding_counts(percent: Printed, n: int) -> range:
-    """Integers k whose 100 k/n may print as `percent`, in exact arithmetic.
-
-    >>> from evisynth.printed import parse_printed
-    >>> rounding_counts(parse_printed("51.7%"), 7), rounding_counts(parse_printed("57%"), 7)
-    (range(4, 4), range(4, 5))
-    """
-    value, decimals = digits(percent)
-    scale = 200 * 10**decimals
-    least, most = (2 * value - 1) * n, (2 * value + 1) * n
-    if percent.relation in ("<", "≤"):
-        least, most = 0, 2 * value * n - (percent.relation == "<")
-    elif percent.relation in (">", "≥"):
-        least, most = 2 * value * n + (percent.relation == ">"), scale * n
-    first, last = max(0, -(-least // scale)), min(n, most // scale)
-    return range(first, max(last + 1, first))
-
-
-def cut_counts(percent: Printed, n: int) -> range:
-    """Integers k whose 100 k/n is `percent` if further digits are cut off."""
-    value, decimals = digits(percent)
-    scale = 100 * 10**decimals
-    first = max(0, -(-value * n // scale))
-    last = min(n, -(-(value + 1) * n // scale) - 1)
-    return range(first, max(last + 1, first))
-
-
-def percent_text(k: int, n: int, decimals: int) -> str:
-    """The percentage k of n, rounded half-up, as text."""
-    decimals = max(decimals, 0)
-    whole = (200 * k * 10**decimals + n) // (2 * n)
-    if decimals == 0:
-        return f"{whole}%"
-    return f"{whole // 10**decimals}.{whole % 10**decimals:0{decimals}d}%"
 
 
 def figure(value: float, decimals: int = 3) -> str:

@@ -16,7 +16,7 @@ from evisynth.audit.records import (
     Rule,
 )
 from evisynth.audit.registry import RULES
-from evisynth.rows import RawRow
+from evisynth.rows import BY_AUDIT, RawRow
 
 VERDICTS = ("inconsistent", "undecided", "consistent")
 UNANSWERED = "DECISION"
@@ -213,7 +213,7 @@ def _blocked(row: RawRow, index: _Index) -> RawRow:
 
 def _reason(finding: Finding) -> str:
     decided = f" ({finding.decision})" if finding.decision else ""
-    return f"audit, {finding.rule}: {finding.check.explanation}{decided}"
+    return f"{BY_AUDIT}{finding.rule}: {finding.check.explanation}{decided}"
 
 
 def concerns(finding: Finding, row: RawRow) -> bool:

@@ -49,6 +49,18 @@ def _values(match: str) -> Iterator[float]:
         yield from (float(part) for part in match.split(","))
 
 
+def number_said(word: str) -> float:
+    """Value of a number that is written as digits or as a word.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    spelled = _WORDS.get(word.casefold())
+    return float(word) if spelled is None else float(spelled)
+
+
 def trigrams(text: str) -> frozenset[tuple[str, int]]:
     """Runs of three characters of the plain form of a text, each with its number of repeats."""
     bare = f" {plain(text)} "

@@ -2,15 +2,18 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from evisynth.audit.exact import chi_square, fisher
 from evisynth.audit.material import RATIOS, StudyMaterial, name_of, printed_or_none
+from evisynth.audit.proportions import proportion_intervals
 from evisynth.audit.records import Check, Place, Proportion, Rule
 from evisynth.audit.texts import folded, numbers_in
+from evisynth.conversions.distributions import normal_half_width
 from evisynth.studyfile import Claim, Report, Result
 
 SIGNIFICANT = 0.05
-LARGEST = 2_000  # steps of the longest exact test or interval: they are made at every start
+LARGEST = 2_000  # tables of the longest exact test, and units of an interval that is said
 
 _ASSERTS = re.compile(
     r"significan|improv|benefit|promising|better|superior|advantage|effective|\bbest\b|"
@@ -47,57 +50,6 @@ def _claims(study: StudyMaterial) -> Iterator[tuple[Report, Claim, Result]]:
 
 def _place(study: StudyMaterial, report: Report, claim: Claim) -> Place:
     return study.place(f"results.{claim.about}", report.id, (claim.about,))
-
-
-# ---- exact probabilities of small tables
-
-
-def _choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def _fisher(a: int, n1: int, c: int, n2: int) -> float:
-    """Two-sided p of Fisher's exact test: all tables no likelier than the one seen."""
-    total = a + c
-    low, high = max(0, total - n2), min(n1, total)
-    logs = [_choose(n1, x) + _choose(n2, total - x) for x in range(low, high + 1)]
-    seen = logs[a - low]
-    top = max(logs)
-    weights = [math.exp(value - top) for value in logs]
-    # as likely as the one seen, up to the error of the logarithms
-    tail = sum(w for w, value in zip(weights, logs, strict=True) if value <= seen + 1e-7)
-    return min(1.0, tail / sum(weights))
-
-
-def _tail(k: int, n: int, p: float) -> float:
-    """Probability of k or more of n."""
-    if k <= 0:
-        return 1.0
-    return math.fsum(
-        math.exp(_choose(n, x) + x * math.log(p) + (n - x) * math.log1p(-p))
-        for x in range(k, n + 1)
-    )
-
-
-def _root(rising: Callable[[float], float], wanted: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < wanted else (low, middle)
-    return (low + high) / 2
-
-
-def exact_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a proportion, by bisection.
-
-    Parameters
-    ----------
-    k, n : counts, ``0 <= k <= n``, ``n > 0``.
-    """
-    half = (1 - level) / 2
-    low = 0.0 if k == 0 else _root(lambda p: _tail(k, n, p), half)
-    high = 1.0 if k == n else _root(lambda p: _tail(k + 1, n, p), 1 - half)
-    return low, high
 
 
 # ---- CLAIM-V-CI
@@ -175,20 +127,12 @@ def _exact(study: StudyMaterial, result: Result) -> tuple[str, float] | None:
         return None
     # the exact test takes one step per possible table: many only where events are many
     if min(n1, a + c) - max(0, a + c - n2) > LARGEST:
-        name, value = "chi-square p", _chi_square(a, n1, c, n2)
+        name, value = "chi-square p", chi_square(a, n1, c, n2)
+        assert value is not None  # so many tables have no empty margin
     else:
-        name, value = "Fisher's exact p", _fisher(a, n1, c, n2)
+        name, value = "Fisher's exact p", fisher(a, n1, c, n2).two_sided
     text = f"{value:.2f}" if value >= 0.095 else f"{value:.3f}"
     return f"{a}/{n1} v {c}/{n2}, {_ratio(a, n1, c, n2)}{name} {text}", value
-
-
-def _chi_square(a: int, n1: int, c: int, n2: int) -> float:
-    """Pearson's test of two proportions, two-sided p; for many events."""
-    pooled = (a + c) / (n1 + n2)
-    if pooled in (0.0, 1.0):
-        return 1.0
-    se = math.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n2))
-    return math.erfc(abs(a / n1 - c / n2) / se / math.sqrt(2))
 
 
 def _ratio(a: int, n1: int, c: int, n2: int) -> str:
@@ -197,7 +141,8 @@ def _ratio(a: int, n1: int, c: int, n2: int) -> str:
         return ""
     ratio = (a / n1) / (c / n2)
     se = math.sqrt(1 / a - 1 / n1 + 1 / c - 1 / n2)
-    low, high = (ratio * math.exp(sign * 1.959963984540054 * se) for sign in (-1, 1))
+    step = math.exp(normal_half_width(0.95) * se)
+    low, high = ratio / step, ratio * step
     return f"risk ratio {ratio:.2f} ({low:.2f} to {high:.2f}), "
 
 
@@ -252,7 +197,7 @@ def single_arm(study: StudyMaterial) -> Iterator[Check]:
         one = study.proportion(result, arm, result.arms[arm])
         recomputed = f"{len(result.arms)} arm"
         if one.events is not None and one.n and one.events <= one.n <= LARGEST:
-            low, high = exact_interval(one.events, one.n)
+            low, high = proportion_intervals(one.events, one.n, 0.95)["Clopper-Pearson"]
             recomputed = (
                 f"{one.events} of {one.n}, exact 95% interval {100 * low:.1f}% to "
                 f"{100 * high:.1f}%, no control group"

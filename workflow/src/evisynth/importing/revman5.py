@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from defusedxml import ElementTree as safe_xml
 from defusedxml.common import DefusedXmlException
 
+from evisynth.conversions.distributions import normal_half_width
 from evisynth.errors import InputError, Problem
 from evisynth.importing.records import (
     Imported,
@@ -75,7 +76,7 @@ LISTS = {
 }
 # Which of two scales an interval is symmetric on; six digits are what RevMan Web keeps.
 TOLERANCE = 1e-4
-Z_95 = 1.959963984540054
+Z_95 = normal_half_width(0.95)
 
 
 @dataclass(slots=True)

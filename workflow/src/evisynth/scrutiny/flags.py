@@ -6,11 +6,10 @@ from typing import Any
 
 from evisynth.families import rows_for
 from evisynth.records import RawRow
+from evisynth.rows import BY_AUDIT
 from evisynth.scrutiny.refit import Answer, Compute, refit
 from evisynth.specification import ModelSpec
 
-BLOCKED = "audit, "
-"""How the reason begins of a row that only an open finding keeps out."""
 IN, OUT = "with the row as printed", "without the row"
 DOUBTFUL = ("error", "warning")
 """Levels that count among all flagged rows; a note casts no doubt on a number."""
@@ -48,7 +47,7 @@ def flagged(
     Parameters
     ----------
     rows : of the analysis; a row that is kept out by the audit alone has a reason that begins
-        with `BLOCKED`.
+        with `rows.BY_AUDIT`.
     findings : each with ``verdict``, ``level`` and ``rows``, positions in `rows`.
     """
     effects = rows_for(compute(rows), spec.family)
@@ -66,7 +65,7 @@ def flagged(
 
     now = [row.included for row in rows]
     pooled = {i for i, used in enumerate(effects.included) if used}
-    kept_out = {i for i, row in enumerate(rows) if row.reason.startswith(BLOCKED)}
+    kept_out = {i for i, row in enumerate(rows) if row.reason.startswith(BY_AUDIT)}
     alone: dict[tuple[str, tuple[int, ...]], list[Mapping[str, Any]]] = {}
     found, doubtful = [], set()
     for finding in findings:

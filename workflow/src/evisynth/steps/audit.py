@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from evisynth.audit.records import AuditReport, Finding, Rule
+from evisynth.audit.records import AuditReport, Rule
 from evisynth.audit.registry import RULES
 from evisynth.audit.run import UNANSWERED, UNANSWERED_MEANS
-from evisynth.audit_page import page
-from evisynth.errors import InputError, Problem
+from evisynth.audit_page import About, page
+from evisynth.errors import changed_under_way
 from evisynth.files import write_text
 from evisynth.project import load_project
 from evisynth.tabular import Cell, to_csv
@@ -34,51 +34,11 @@ def write_audit(config: Path, digest: str, output: Mapping[str, str]) -> None:
     """
     project = load_project(config)
     if project.audit_digest() != digest:
-        raise InputError(
-            [
-                Problem(
-                    str(config),
-                    "the audit",
-                    "evidence that changed while the workflow was running",
-                    "the same input from start to end",
-                    "run snakemake again",
-                )
-            ]
-        )
+        raise changed_under_way(config, "the audit")
     report = project.audit
-    write_text(output["findings"], to_csv(COLUMNS, map(finding_row, report.findings)))
+    write_text(output["findings"], to_csv(COLUMNS, (f.cells() for f in report.findings)))
     write_text(output["rules"], to_csv(RULE_COLUMNS, rule_rows(report)))
-    write_text(
-        output["page"],
-        page(report, RULES, title=project.config.review.title, audited=project.audited()),
-    )
-
-
-def finding_row(finding: Finding) -> dict[str, Cell]:
-    """A row of audit.csv."""
-    check, decision = finding.check, finding.decision
-    row: dict[str, Cell] = {
-        "study": check.place.study,
-        "report": check.place.report,
-        "place": check.place.text,
-        "rule": finding.rule,
-        "level": finding.level,
-        "printed": check.printed,
-        "recomputed": check.recomputed,
-        "verdict": check.verdict,
-        "explanation": check.explanation,
-        "action": check.action,
-        "line": check.place.line,
-        "file": check.place.file,
-    }
-    if decision:
-        row |= {
-            "decision": decision.decision,
-            "decision_reason": decision.reason,
-            "decided_by": decision.who,
-            "decided_on": decision.when,
-        }
-    return row
+    write_text(output["page"], page(report, RULES, About(**project.audit_context())))
 
 
 def rule_rows(

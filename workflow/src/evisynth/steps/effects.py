@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import changed_under_way
 from evisynth.files import write_text
 from evisynth.measures import compute_effects
 from evisynth.project import load_project
@@ -23,17 +23,7 @@ def write_effects(config: Path, analysis: str, digest: str, output: str) -> None
     """
     project = load_project(config)
     if project.effects_digest(analysis) != digest:
-        raise InputError(
-            [
-                Problem(
-                    str(config),
-                    f"analyses.{analysis}",
-                    "evidence that changed while the workflow was running",
-                    "the same input from start to end",
-                    "run snakemake again",
-                )
-            ]
-        )
+        raise changed_under_way(config, f"analyses.{analysis}")
     settings = project.effects_settings(analysis)
     effects = compute_effects(
         settings["measure"],

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evisynth import conversions
-from evisynth.audit.records import Check, FitFacts, Rule
+from evisynth.audit.records import Finding, FitFacts
 from evisynth.audit.registry import RULES
 from evisynth.families import DEPENDENT
 from evisynth.files import write_text
@@ -137,37 +137,17 @@ def headline(effects: EffectSizes, fit: Fit) -> Answer:
 
 def audit_rows(fit: Fit, settings: Settings) -> list[dict[str, Cell]]:
     """Findings about the rows of an analysis, and those of the rules that need its fit."""
-    rows: list[dict[str, Cell]] = [
-        {name: finding[name] for name in AUDIT} for finding in settings["findings"]
-    ]
+    found = list(settings["findings"])
     facts = fit_facts(fit, settings)
-    if facts is None:
-        return rows
-    for rule in RULES.values():
-        if rule.scope != "fit":
-            continue
-        rows += [
-            _of_check(rule, check)
+    if facts is not None:
+        found += [
+            Finding(rule.id, check.level or rule.level, check).cells()
+            for rule in RULES.values()
+            if rule.scope == "fit"
             for check in rule.check(facts)
             if check.verdict != "consistent"
         ]
-    return rows
-
-
-def _of_check(rule: Rule, check: Check) -> dict[str, Cell]:
-    return {
-        "study": check.place.study,
-        "report": check.place.report,
-        "place": check.place.text,
-        "rule": rule.id,
-        "level": check.level or rule.level,
-        "printed": check.printed,
-        "recomputed": check.recomputed,
-        "verdict": check.verdict,
-        "explanation": check.explanation,
-        "action": check.action,
-        "file": check.place.file,
-    }
+    return [{name: cells[name] for name in AUDIT} for cells in found]
 
 
 def fit_facts(fit: Fit, settings: Settings) -> FitFacts | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from evisynth.errors import InputError, Problem
+from evisynth.errors import changed_under_way
 from evisynth.files import write_text
 from evisynth.project import load_project
 from evisynth.tabular import to_json
@@ -33,17 +33,7 @@ def write_trace(
     """
     found = trail(load_project(config), analysis)
     if found.digest != digest:
-        raise InputError(
-            [
-                Problem(
-                    str(config),
-                    f"analyses.{analysis}",
-                    "evidence that changed while the workflow was running",
-                    "the same input from start to end",
-                    "run snakemake again",
-                )
-            ]
-        )
+        raise changed_under_way(config, f"analyses.{analysis}")
     sizes, fitted = (
         json.loads(Path(name).read_text(encoding="utf-8")) for name in (effects, fit)
     )
