@@ -13,6 +13,7 @@ from evisynth.audit.material import Review, StudyMaterial, TableMaterial
 from evisynth.audit.records import LEVELS, AuditReport, Finding, Level
 from evisynth.audit.registry import RULES
 from evisynth.audit.run import audit, merged
+from evisynth.collector import paused_collector
 from evisynth.conversions import FIELDS as CONVERSION_FIELDS
 from evisynth.errors import InputError, Problem, echo, safe
 from evisynth.evidence import read_studies, study_files
@@ -86,6 +87,7 @@ def run(given: argparse.Namespace) -> tuple[str, int]:
     return (_json if given.json else _text)(report, shown), status
 
 
+@paused_collector()
 def audited(
     files: Sequence[Path], columns: Mapping[str, str], *, measure: str = ""
 ) -> list[AuditReport]:
