@@ -7,7 +7,7 @@ from typing import Any
 
 from evisynth import conversions
 from evisynth.audit.records import Check, FitFacts, Rule
-from evisynth.audit.registry import RULES
+from evisynth.audit.fits import RULES
 from evisynth.families import DEPENDENT
 from evisynth.files import write_text
 from evisynth.inputs import INPUTS
@@ -143,9 +143,7 @@ def audit_rows(fit: Fit, settings: Settings) -> list[dict[str, Cell]]:
     facts = fit_facts(fit, settings)
     if facts is None:
         return rows
-    for rule in RULES.values():
-        if rule.scope != "fit":
-            continue
+    for rule in RULES:
         rows += [
             _of_check(rule, check)
             for check in rule.check(facts)
