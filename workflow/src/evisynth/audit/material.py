@@ -64,9 +64,7 @@ class StudyMaterial:
         key = (name, arm, result.report)
         if key not in self._places:
             text = f"results.{name}" + (f".arms.{arm}" if arm else "")
-            self._places[key] = self.place(
-                text, result.report, (name,), (arm,) if arm else ()
-            )
+            self._places[key] = self.place(text, result.report, (name,), (arm,) if arm else ())
         return self._places[key]
 
     @cached_property

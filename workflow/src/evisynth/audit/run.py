@@ -237,5 +237,7 @@ class Concerned:
     def by(self, finding: Finding) -> list[int]:
         """Indices of the rows whose numbers a finding is about, in rising order."""
         place = finding.check.place
-        about = {i for name in place.results for i in self._by_entry.get((place.file, name), ())}
+        about = {
+            i for name in place.results for i in self._by_entry.get((place.file, name), ())
+        }
         return [i for i in sorted(about) if _same_arms(finding, self._rows[i])]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evisynth import conversions
-from evisynth.audit.records import Check, FitFacts, Rule
 from evisynth.audit.fits import RULES
+from evisynth.audit.records import Check, FitFacts, Rule
 from evisynth.families import DEPENDENT
 from evisynth.files import write_text
 from evisynth.inputs import INPUTS
