@@ -72,10 +72,10 @@ def test_the_collector_is_as_it_was_after_a_pause_that_ended_badly():
     def fail():
         with paused_collector():
             assert not gc.isenabled()
-            raise ValueError
+            raise RuntimeError
 
     assert gc.isenabled()
-    with pytest.raises(ValueError):
+    with pytest.raises(RuntimeError):
         fail()
     assert gc.isenabled()
     gc.disable()
