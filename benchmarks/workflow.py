@@ -23,7 +23,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-STEPS = ("evidence", "effects", "pool", "engines", "forest", "summary")
+STEPS = (
+    "audit",
+    "evidence",
+    "effects",
+    "pool",
+    "engines",
+    "scrutiny",
+    "trace",
+    "forest",
+    "summary",
+    "provenance",
+)
 STUDY = """\
 study: benchmark-2026
 design: single_arm
@@ -111,10 +122,10 @@ def main() -> None:
             f"nothing to do               {nothing:6.2f} s  (snakemake --version {start:.2f} s)"
         )
         print(f"after one study was added   {statistics.median(added):6.2f} s")
-        print("\nstep       jobs  seconds  of which start and imports")
+        print("\nstep        jobs  seconds  of which start and imports")
         for step in STEPS:
             imports = import_seconds(step, repeats) * len(jobs[step])
-            print(f"{step:9} {len(jobs[step]):5} {sum(jobs[step]):8.2f} {imports:8.2f}")
+            print(f"{step:10} {len(jobs[step]):5} {sum(jobs[step]):8.2f} {imports:8.2f}")
 
         if shutil.which("Rscript"):
             peer = ["Rscript", "--vanilla", str(ROOT / "benchmarks/metafor_peer.R")]

@@ -85,7 +85,7 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
     """
     problems: list[Problem] = leads_out(outcomes, base, _name(outcomes, base))
     known = {} if problems else _read_outcomes(outcomes, _name(outcomes, base), problems)
-    studies: dict[str, Study] = {}
+    studies: dict[str, Study] = {}  # by their ids without case
     documents: list[Document | None] = []
     if not folder.is_dir():
         problems.append(
@@ -113,10 +113,8 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
         documents.append(document)
         if study is None or document is None:
             continue
-        twin = next(
-            (s for s in studies.values() if s.id.casefold() == study.id.casefold()), None
-        )
-        if twin:
+        twin = studies.setdefault(study.id.casefold(), study)
+        if twin is not study:
             problems.append(
                 Problem(
                     name,
@@ -127,12 +125,11 @@ def read_evidence(folder: Path, outcomes: Path, base: Path) -> tuple[Evidence, l
                     document.line(("study",)),
                 )
             )
-        else:
-            studies[study.id] = study
     ids = _ids(documents)
     if ids is not None:
         problems += _overlaps_nowhere([d for d in documents if d], ids)
-    return Evidence(tuple(studies[key] for key in sorted(studies)), known, ids), problems
+    by_id = sorted(studies.values(), key=lambda study: study.id)
+    return Evidence(tuple(by_id), known, ids), problems
 
 
 def read_studies(files: Iterable[tuple[Path, str]]) -> tuple[Evidence, list[Problem]]:

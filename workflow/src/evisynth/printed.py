@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from evisynth.errors import echo
 
@@ -34,6 +35,7 @@ class Printed:
         return self.relation in ("", "=") and not self.percent
 
 
+@lru_cache(maxsize=65536)  # the rules ask for one number again and again
 def parse_printed(text: str) -> Printed:
     """Parse ``"0.050"``, ``"<.001"``, ``"30.2%"``, ``"-0.11"``; ValueError otherwise."""
     match = _NUMBER.fullmatch(text.strip())
@@ -43,7 +45,7 @@ def parse_printed(text: str) -> Printed:
     value = float(number)
     if not math.isfinite(value):
         raise ValueError(f"{echo(text)} is too large for a number")
-    mantissa = re.split("[eE]", number)[0]
+    mantissa = number.lower().partition("e")[0]
     decimals = len(mantissa.partition(".")[2])
     return Printed(text, value, decimals, match["relation"], match["unit"] == "%")
 

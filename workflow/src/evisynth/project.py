@@ -11,7 +11,8 @@ from evisynth import presets
 from evisynth.audit.material import AnalysisMaterial, Review, StudyMaterial, TableMaterial
 from evisynth.audit.records import AuditReport, Decision
 from evisynth.audit.registry import RULES
-from evisynth.audit.run import audit, blocked, concerns
+from evisynth.audit.run import Concerned, audit, blocked
+from evisynth.collector import paused_collector
 from evisynth.config import (
     RESERVED,
     Analysis,
@@ -278,12 +279,13 @@ class Project:
         """Findings about the rows of an analysis, or about the analysis, that did not pass."""
         rows, place = self.rows[name], f"analyses.{name}"
         pooled = {row.study for row in rows if row.included}
+        concerned = Concerned(rows)
         found = []
         for finding in self.audit.findings:
             check = finding.check
             if check.verdict == "consistent":
                 continue
-            about = [i for i, row in enumerate(rows) if concerns(finding, row)]
+            about = concerned.by(finding)
             own = check.place.file == str(self.file) and (
                 check.place.text == place or check.place.text.startswith(f"{place}.")
             )
@@ -515,6 +517,7 @@ def _groups(analysis: Analysis) -> tuple[str, str]:
     return above, below
 
 
+@paused_collector()
 def load_project(file: Path) -> Project:
     """Read and check a whole review.
 

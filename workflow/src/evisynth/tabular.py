@@ -61,6 +61,8 @@ def to_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int):  # nearly all, and as they should be
+        return value
     if hasattr(value, "tolist"):  # a numpy array
         return _plain(value.tolist())
     if isinstance(value, Mapping):

@@ -22,6 +22,7 @@ LARGEST_FILE = 10_000_000
 LONGEST_KEY = 60
 # libyaml, where PyYAML was built with it
 LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+NODES = (yaml.ScalarEvent, yaml.CollectionStartEvent, yaml.AliasEvent)
 # no part of any text: terminals act on them and XML cannot hold them
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -222,7 +223,7 @@ class _Reader:
     documents: int = 0
 
     def take(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent | yaml.AliasEvent):
+        if isinstance(event, NODES):
             self._take_node(event)
         elif isinstance(event, yaml.CollectionEndEvent):
             self.stack.pop()
@@ -240,6 +241,27 @@ class _Reader:
     def _take_node(self, event: Any) -> None:
         top = self.stack[-1] if self.stack else None
         keys = self._keys(top)
+        if event.anchor is not None or getattr(event, "tag", None) is not None:
+            self._more_than_text(event, keys)
+        if top and top.key is None and isinstance(top.value, dict):
+            self._take_key(event, top)
+            return
+        self.lines.setdefault(keys, event.start_mark.line + 1)
+        value = self._value(event, keys)
+        if top is None:
+            if self.documents == 1:
+                self.tree = value
+        elif isinstance(top.value, list):
+            top.value.append(value)
+        else:
+            if top.kept:
+                top.value[top.key] = value
+            top.key = None
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open(event, keys, value)
+
+    def _more_than_text(self, event: Any, keys: Keys) -> None:
+        """Anchors, aliases and tags are refused."""
         if event.anchor is not None:
             sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
             self._wrong(
@@ -257,21 +279,6 @@ class _Reader:
                 "plain YAML",
                 "remove it; quote a text that begins with !",
             )
-        if top and isinstance(top.value, dict) and top.key is None:
-            self._take_key(event, top)
-            return
-        self.lines.setdefault(keys, event.start_mark.line + 1)
-        value = self._value(event, keys)
-        if top is None:
-            if self.documents == 1:
-                self.tree = value
-        elif isinstance(top.value, list):
-            top.value.append(value)
-        else:
-            if top.kept:
-                top.value[top.key] = value
-            top.key = None
-        self._open(event, keys, value)
 
     def _keys(self, top: _Open | None) -> Keys:
         if top is None:
@@ -285,7 +292,8 @@ class _Reader:
         if not top.kept:
             top.key = ""
             self._wrong(event, top.keys, "a key that is no text", "text", "rename it")
-            self._open(event, top.keys, [])
+            if isinstance(event, yaml.CollectionStartEvent):
+                self._open(event, top.keys, [])
             return
         top.key = self._text(event, top.keys)
         keys = (*top.keys, top.key)
@@ -313,15 +321,13 @@ class _Reader:
 
     def _text(self, event: Any, keys: Keys) -> str:
         # only a double-quoted scalar can spell one out; the file itself was searched for them
-        control = CONTROL.search(event.value) if event.style == '"' else None
-        if control:
+        spelled = event.style == '"' and not event.value.isprintable()
+        if spelled and (control := CONTROL.search(event.value)):
             self._wrong(event, keys, _control(control), "text", "remove it")
             return CONTROL.sub("", event.value)
         return str(event.value)
 
     def _open(self, event: Any, keys: Keys, value: Any) -> None:
-        if not isinstance(event, yaml.CollectionStartEvent):
-            return
         if len(self.stack) == DEEPEST:
             self._wrong(
                 event,

@@ -61,8 +61,16 @@ class StudyMaterial:
     def result_place(self, result: Result, arm: str = "") -> Place:
         """Place of a result, or of one of its arms."""
         name = name_of(result)
-        text = f"results.{name}" + (f".arms.{arm}" if arm else "")
-        return self.place(text, result.report, (name,), (arm,) if arm else ())
+        key = (name, arm, result.report)
+        if key not in self._places:
+            text = f"results.{name}" + (f".arms.{arm}" if arm else "")
+            self._places[key] = self.place(text, result.report, (name,), (arm,) if arm else ())
+        return self._places[key]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str, str], Place]:
+        """Places that were asked for: nearly every rule asks for every one."""
+        return {}
 
     @cached_property
     def results(self) -> Mapping[str, Result]:
@@ -73,12 +81,21 @@ class StudyMaterial:
     def proportions(self) -> tuple[Proportion, ...]:
         """Every percentage or count of an arm; of a Kaplan-Meier value the percentage."""
         return tuple(
-            self.proportion(result, arm, value)
+            self.values[name_of(result), arm]
             for result in self.study.content.results
             if result.kind in PROPORTIONS
             for arm, value in result.arms.items()
             if value.events is not None or value.printed is not None
         )
+
+    @cached_property
+    def values(self) -> Mapping[tuple[str, str], Proportion]:
+        """Every arm of every result, of any kind, by the result's id and the arm's."""
+        return {
+            (name_of(result), arm): self.proportion(result, arm, value)
+            for result in self.study.content.results
+            for arm, value in result.arms.items()
+        }
 
     def proportion(self, result: Result, arm: str, value: ArmValue) -> Proportion:
         """One arm of a result."""
@@ -137,7 +154,7 @@ class StudyMaterial:
         found = []
         for result in self.study.content.results:
             if result.kind in PROPORTIONS and len(result.arms) == 2:
-                one, two = (self.proportion(result, a, v) for a, v in result.arms.items())
+                one, two = (self.values[name_of(result), arm] for arm in result.arms)
                 found.append(
                     Comparison(
                         self.result_place(result),

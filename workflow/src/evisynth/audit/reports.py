@@ -55,6 +55,12 @@ _CORRECTED = re.compile(
 )
 
 
+def _may_correct(text: str) -> bool:
+    """Whether `_CORRECTED` can match: it needs one of these, which are found much faster."""
+    folded_text = text.casefold()
+    return any(stem in folded_text for stem in ("corr", "errat", "retract", "concern"))
+
+
 def normal_doi(doi: str | None) -> str:
     """A DOI in lower case without the resolver's address and without spaces."""
     return _DOI.sub("", "".join((doi or "").split())).casefold()
@@ -307,7 +313,7 @@ def correction(study: StudyMaterial) -> Iterator[Check]:
             (
                 folded(match.group())
                 for words in (report.correction, report.title, *quotes, text)
-                if words and (match := _CORRECTED.search(words))
+                if words and _may_correct(words) and (match := _CORRECTED.search(words))
             ),
             "",
         )

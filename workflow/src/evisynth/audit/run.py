@@ -79,6 +79,8 @@ def audit(
 
 def merged(reports: Sequence[AuditReport]) -> AuditReport:
     """Several reports as one, of files that were audited by themselves."""
+    if len(reports) == 1:
+        return reports[0]
     counts: dict[str, Counts] = {}
     for report in reports:
         for name, one in report.counts.items():
@@ -221,3 +223,21 @@ def concerns(finding: Finding, row: RawRow) -> bool:
     file, entry = _entry(row)
     place = finding.check.place
     return place.file == file and entry in place.results and _same_arms(finding, row)
+
+
+class Concerned:
+    """Which of many rows a finding `concerns`, without a look at the others."""
+
+    def __init__(self, rows: Sequence[RawRow]) -> None:
+        self._rows = rows
+        self._by_entry: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for i, row in enumerate(rows):
+            self._by_entry[_entry(row)].append(i)
+
+    def by(self, finding: Finding) -> list[int]:
+        """Indices of the rows whose numbers a finding is about, in rising order."""
+        place = finding.check.place
+        about = {
+            i for name in place.results for i in self._by_entry.get((place.file, name), ())
+        }
+        return [i for i in sorted(about) if _same_arms(finding, self._rows[i])]

@@ -58,16 +58,9 @@ def check_sums(material: StudyMaterial) -> Iterator[Check]:
 
 def _by_result(material: StudyMaterial) -> Mapping[tuple[str, str], Proportion]:
     """Proportions by result and arm; of results without a percentage or count the n too."""
-    found = {
-        (value.place.results[0], value.arm): value
-        for value in material.proportions
-        if value.kind != "km_probability"
+    return {
+        key: value for key, value in material.values.items() if value.kind != "km_probability"
     }
-    for name, result in material.results.items():
-        for arm, printed in result.arms.items():
-            if (name, arm) not in found and result.kind != "km_probability":
-                found[name, arm] = material.proportion(result, arm, printed)
-    return found
 
 
 def declared(material: StudyMaterial) -> Iterator[Added]:

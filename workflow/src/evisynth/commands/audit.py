@@ -13,6 +13,7 @@ from evisynth.audit.material import Review, StudyMaterial, TableMaterial
 from evisynth.audit.records import LEVELS, AuditReport, Finding, Level
 from evisynth.audit.registry import RULES
 from evisynth.audit.run import audit, merged
+from evisynth.collector import paused_collector
 from evisynth.conversions import FIELDS as CONVERSION_FIELDS
 from evisynth.errors import InputError, Problem, echo, safe
 from evisynth.evidence import read_studies, study_files
@@ -72,6 +73,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", action="store_true", help="list the rules and stop")
 
 
+@paused_collector()
 def run(given: argparse.Namespace) -> tuple[str, int]:
     """Answer and exit status of the command."""
     if given.rules:
@@ -365,7 +367,7 @@ def _tally(report: AuditReport) -> dict[str, Any]:
 def _json(report: AuditReport, shown: Sequence[Finding]) -> str:
     findings = []
     for finding in shown:
-        place = asdict(finding.check.place)
+        place = finding.check.place
         check = {
             key: getattr(finding.check, key)
             for key in ("verdict", "printed", "recomputed", "explanation", "action")
@@ -375,12 +377,13 @@ def _json(report: AuditReport, shown: Sequence[Finding]) -> str:
                 "rule": finding.rule,
                 "level": finding.level,
                 **check,
-                "file": place.pop("file"),
-                "line": place.pop("line"),
-                "study": place.pop("study"),
-                "report": place.pop("report"),
-                "place": place.pop("text"),
-                **place,
+                "file": place.file,
+                "line": place.line,
+                "study": place.study,
+                "report": place.report,
+                "place": place.text,
+                "results": place.results,
+                "arms": place.arms,
                 "decision": asdict(finding.decision) if finding.decision else None,
             }
         )

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from evisynth import conversions
+from evisynth.audit.fits import RULES
 from evisynth.audit.records import Finding, FitFacts
-from evisynth.audit.registry import RULES
 from evisynth.families import DEPENDENT
 from evisynth.files import write_text
 from evisynth.inputs import INPUTS
@@ -142,8 +142,7 @@ def audit_rows(fit: Fit, settings: Settings) -> list[dict[str, Cell]]:
     if facts is not None:
         found += [
             Finding(rule.id, check.level or rule.level, check).cells()
-            for rule in RULES.values()
-            if rule.scope == "fit"
+            for rule in RULES
             for check in rule.check(facts)
             if check.verdict != "consistent"
         ]
