@@ -20,8 +20,8 @@ LEVELS = (0.90, 0.95, 0.99)
 # A likelihood ratio, score or log-rank test of the same data differs from the test that the
 # interval implies; by less than this factor in p, or this share of z, nothing is said.
 OTHER_TEST = 1.5
-# Other tests of the same data give another z than Wald's, which the interval implies. Factors and
-# summands that hold for simulated tables of 5 to 800 patients and survival times of 8 to 300:
+# Other tests of the same data give another z than Wald's, which the interval implies. Factors
+# and summands that hold for simulated tables of 9 to 800 patients, survival of 8 to 300:
 # - ratios: the score test of rare events has the largest, 2 sinh(x/2)/x times it with x the
 #   logarithm of the ratio; exact tests and Yates' correction lower it by half an event over the
 #   root of the information, half a standard error, and by more in groups of unequal size;
@@ -187,10 +187,10 @@ def ci_p(material: Material) -> Iterator[Check]:
 
 
 def _allowed_z(effect: Effect) -> Span:
-    """|z| that usual tests of the data behind the interval of a ratio may have, over all corners.
+    """|z| that usual tests of the data behind the interval of a ratio may have.
 
-    The interval may be Wald's or, if it is uneven, of profile likelihood or exact: then its half
-    towards the null value tells.
+    Over all corners of rounding. The interval may be Wald's or, if it is uneven, of profile
+    likelihood or exact: then its half towards the null value tells.
     """
     null = _null(effect)
     assert effect.estimate is not None
@@ -354,7 +354,7 @@ def _middle(effect: Effect) -> Check:
         f"one half is at least {figure(share)} times the other",
         "check estimate and bounds against the report; an interval that is not a Wald interval "
         "(profile likelihood, exact) may be uneven",
-        "error" if share > UNEVEN else None,
+        "error" if share > UNEVEN and log else None,
     )
 
 
@@ -503,8 +503,9 @@ def _level_of_effect(effect: Effect, low: Printed, high: Printed) -> Iterator[Ch
         if own is not None and own.meets(se):
             yield Check(effect.place, "consistent", said, explanation="fits its level")
         elif fits:
-            # a t interval with few degrees of freedom is as wide as one of a higher level
-            gravity: Level = "warning" if effect.scale == "linear" else "error"
+            # a t or profile interval may be as wide as one of a higher level
+            may_be = effect.scale == "linear" or fits[0] > stated
+            gravity: Level = "warning" if may_be else "error"
             reason = f"standard error {figure(printed_se.middle)}"
             yield _wrong_level(effect.place, said, stated, fits[0], reason, gravity)
         return
@@ -587,11 +588,11 @@ RULES = (
         "The p-value that estimate and interval imply, SE = (upper - lower)/(2 z) on the "
         "logarithmic scale for ratios, over all corners of rounding, does not contain the "
         "printed one. An error where no usual test of the same data (score, log-rank, "
-        "likelihood ratio, exact, with correction, one-sided) explains the distance, for ratios; "
-        "a warning above a factor of 1.5 in p; smaller differences are let pass, "
-        "unless nine tenths of a table of 8 rows or more agree exactly (a warning). Not decided "
-        "where the quote says that the p-value tests something else (non-inferiority, "
-        "interaction, trend, one-sided).",
+        "likelihood ratio, exact, with correction, one-sided) explains the distance, for "
+        "ratios; a warning above a factor of 1.5 in p; smaller differences are let pass, "
+        "unless nine tenths of a table of 8 rows or more agree exactly (a warning). Not "
+        "decided where the quote says that the p-value tests something else "
+        "(non-inferiority, interaction, trend, one-sided).",
         everywhere(ci_p),
         ALTMAN,
     ),
@@ -601,7 +602,7 @@ RULES = (
         "review",
         "The estimate, with its rounding, is not in the middle of its interval: geometric for "
         "ratios, arithmetic for differences; for percentages arithmetic or of the logits. An "
-        "error where one half of the interval is more than 3 times the other.",
+        "error for ratios where one half of the interval is more than 3 times the other.",
         everywhere(geo_mid),
         ALTMAN,
     ),
@@ -621,7 +622,7 @@ RULES = (
         "review",
         "An interval fits the standard error, the p-value or the count that are printed at 90, "
         "95 or 99 % and not at the level that is stated. A warning where only a p-value or a "
-        "count tells, or a t interval could.",
+        "count tells, or where it is wider, as t and profile intervals are.",
         everywhere(ci_level),
         "Higgins et al., Cochrane Handbook for Systematic Reviews of Interventions, "
         "version 6.5 (2024), section 6.3",
