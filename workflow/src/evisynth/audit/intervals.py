@@ -29,6 +29,7 @@ OTHER_TEST = 1.5
 # - ratios of risks near 1 have intervals that are too short, and so any smaller z.
 # Of differences nothing is an error: of skewed or few values, tests of ranks give any other p.
 OTHER_Z = 1.25
+LESS_Z = 1.1
 EXACT_Z = 1.0
 SPARSE_SE = 1.0
 SPARSE_Z = 0.5
@@ -219,7 +220,7 @@ def _allowed_z(effect: Effect) -> Span:
         high += SPARSE_Z * widest
     low -= EXACT_Z * widest
     if effect.kind in ("hazard_ratio", "odds_ratio"):
-        return Span(max(0.0, low / OTHER_Z), high * max(rare, OTHER_Z))
+        return Span(max(0.0, low / LESS_Z), high * max(rare, OTHER_Z))
     return Span(
         max(0.0, RISK_Z.low * low + RISK_MORE.low),
         high * max(rare, RISK_Z.high) + RISK_MORE.high,

@@ -27,6 +27,9 @@ GROSS_WIDTH = 2.0
 # Standard errors, and of ratios the logarithm, by which an adjusted effect may be away.
 GROSS_EFFECT = 3.0
 GROSS_LOG = math.log(2)
+# Below it, or with more degrees of freedom, exact and profile intervals are those of Wald.
+NORMAL_SE = 0.25
+NORMAL_DF = 30
 # Share of a number that its rounding may be if it is to look like a tenth of another.
 COARSE = 0.2
 ABSOLUTE = 1e-9
@@ -195,6 +198,8 @@ def _one(
     gravity: Level = "error" if gross and (sure or strong) else "warning"
     if is_effect and strong and _away(claim, row, measure, level, variants) > 1:
         gravity = "error"
+    if claim.kind == "interval" and sure and strong and _is_normal(variants):
+        gravity = "error"
     if not is_effect and not sure and not strong and not gross:
         yield Check(
             place,
@@ -235,6 +240,13 @@ def _gross(
         if se > 0
     ]
     return all(said.low > most * se or said.high < se / most for se in ses)
+
+
+def _is_normal(variants: Sequence[Expected]) -> bool:
+    """Whether so many events or patients are behind it that all methods give one interval."""
+    return all(
+        max(one.ses) < NORMAL_SE if one.df == 0 else one.df > NORMAL_DF for one in variants
+    )
 
 
 def _away(
@@ -615,7 +627,7 @@ RULES = (
         "warning where an adjusted analysis, an exact, profile or t interval may explain it: "
         "an effect within 3 standard errors (of ratios, of 2) unless it is inverted, its "
         "logarithm was not taken or its point is displaced; a standard error within a factor "
-        "of 1.5, an interval of 2.",
+        "of 1.5, an interval of 2 unless there are many events and it fits another level.",
         recomputed,
         "Xu et al. (2022), BMJ 377:e069155, doi:10.1136/bmj-2021-069155; Cochrane Handbook, "
         "version 6.5 (2024), chapters 6 and 10",
