@@ -198,7 +198,7 @@ def _one(
     gravity: Level = "error" if gross and (sure or strong) else "warning"
     if is_effect and strong and _away(claim, row, measure, level, variants) > 1:
         gravity = "error"
-    if claim.kind == "interval" and sure and strong and _is_normal(variants):
+    if not is_effect and sure and _is_crude(claim, row, measure, level, variants):
         gravity = "error"
     if not is_effect and not sure and not strong and not gross:
         yield Check(
@@ -242,10 +242,24 @@ def _gross(
     return all(said.low > most * se or said.high < se / most for se in ses)
 
 
-def _is_normal(variants: Sequence[Expected]) -> bool:
-    """Whether so many events or patients are behind it that all methods give one interval."""
-    return all(
-        max(one.ses) < NORMAL_SE if one.df == 0 else one.df > NORMAL_DF for one in variants
+def _is_crude(
+    claim: Claim, row: Row, measure: str, level: float, variants: Sequence[Expected]
+) -> bool:
+    """Whether the effect beside it is unadjusted, of so many that all methods nearly agree."""
+    beside = [
+        other
+        for other in CLAIMS
+        if other.kind in ("effect", "display")
+        and other.only == claim.only
+        and other.fields[0] in row
+    ]
+    return (
+        bool(beside)
+        and all(
+            (max(one.ses) < NORMAL_SE if one.df == 0 else one.df > NORMAL_DF)
+            for one in variants
+        )
+        and all(_any_fits(other, row, measure, level, variants) for other in beside)
     )
 
 
@@ -627,7 +641,7 @@ RULES = (
         "warning where an adjusted analysis, an exact, profile or t interval may explain it: "
         "an effect within 3 standard errors (of ratios, of 2) unless it is inverted, its "
         "logarithm was not taken or its point is displaced; a standard error within a factor "
-        "of 1.5, an interval of 2 unless there are many events and it fits another level.",
+        "of 1.5, an interval of 2, unless they stand beside an unadjusted effect of many events.",
         recomputed,
         "Xu et al. (2022), BMJ 377:e069155, doi:10.1136/bmj-2021-069155; Cochrane Handbook, "
         "version 6.5 (2024), chapters 6 and 10",
