@@ -27,9 +27,10 @@ GROSS_WIDTH = 2.0
 # Standard errors, and of ratios the logarithm, by which an adjusted effect may be away.
 GROSS_EFFECT = 3.0
 GROSS_LOG = math.log(2)
-# Below it, or with more degrees of freedom, exact and profile intervals are those of Wald.
+# Below it exact and profile intervals are those of Wald within the next ratio; z of 90, 95 and
+# 99 % differ by more.
 NORMAL_SE = 0.25
-NORMAL_DF = 30
+OTHER_LEVEL = 1.1
 # Share of a number that its rounding may be if it is to look like a tenth of another.
 COARSE = 0.2
 ABSOLUTE = 1e-9
@@ -253,11 +254,15 @@ def _is_crude(
         and other.only == claim.only
         and other.fields[0] in row
     ]
+    said = claimed(claim, row, measure, level)
+    ses = [se for one in variants for se in one.ses]
     return (
         bool(beside)
+        and said is not None
+        and all(one.df == 0 for one in variants)  # baselines adjust means, and hardly move them
         and all(
-            (max(one.ses) < NORMAL_SE if one.df == 0 else one.df > NORMAL_DF)
-            for one in variants
+            0 < se < NORMAL_SE and (said.low > OTHER_LEVEL * se or said.high < se / OTHER_LEVEL)
+            for se in ses
         )
         and all(_any_fits(other, row, measure, level, variants) for other in beside)
     )
@@ -641,7 +646,8 @@ RULES = (
         "warning where an adjusted analysis, an exact, profile or t interval may explain it: "
         "an effect within 3 standard errors (of ratios, of 2) unless it is inverted, its "
         "logarithm was not taken or its point is displaced; a standard error within a factor "
-        "of 1.5, an interval of 2, unless they stand beside an unadjusted effect of many events.",
+        "of 1.5, an interval of 2, or both of 1.1 beside an unadjusted effect of many "
+        "events.",
         recomputed,
         "Xu et al. (2022), BMJ 377:e069155, doi:10.1136/bmj-2021-069155; Cochrane Handbook, "
         "version 6.5 (2024), chapters 6 and 10",
