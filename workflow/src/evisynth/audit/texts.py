@@ -19,8 +19,8 @@ _LOOSE = {
     "no": 0, "none": 0, "nobody": 0, "nil": 0, "neither": 0, "never": 0, "without": 0,
     "all": 100, "a": 1, "an": 1, "once": 1, "single": 1, "only": 1, "sole": 1, "another": 1,
     "first": 1, "both": 2, "twice": 2, "couple": 2, "pair": 2, "second": 2, "thrice": 3,
-    "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
-    "dozen": 12, "score": 20, "quarter": 25, "half": 50, "hundred": 100,
+    "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
+    "tenth": 10, "dozen": 12, "score": 20, "quarter": 25, "half": 50, "hundred": 100,
 }  # fmt: skip
 # Function words of other languages, whose numerals are not read.
 _FOREIGN = frozenset(
