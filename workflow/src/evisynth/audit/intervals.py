@@ -567,7 +567,7 @@ def extreme(material: Material) -> Iterator[Check]:
                 "inconsistent",
                 value.text,
                 text,
-                "beyond 50 or 1/50"
+                "a ratio above 50 or below 1/50: likely a misprint, or sparse data"
                 if abs(log) > math.log(LARGEST_RATIO)
                 else "a standard error above 1.5 on the logarithmic scale",
                 "check it against the report, and what the analysis is without it",
