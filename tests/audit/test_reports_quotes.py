@@ -42,6 +42,9 @@ def test_a_number_may_be_spelled_in_many_ways(tmp_path, quote):
     ("new", "quote"),
     [
         ("events: 0", "none of 20 and 3 of 18"),
+        ("events: 20", "all in the new group, and 3 of 18"),
+        ('events: 10, printed: "50%"', "half in the new group, and 3 of 18"),
+        ('events: 8, printed: "40%"', "twelve of 20 did not (60%), and 3 of 18"),
         ("events: 8", "acht von zwanzig und 3 von 18"),
         ("events: 8", "40% of 20 patients, and 3 of 18"),
         ("events: 8", "12 of 20 did not respond, nor did 15; 3 of 18 did"),

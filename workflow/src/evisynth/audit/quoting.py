@@ -126,6 +126,8 @@ def _otherwise(
     name, _, value = entry
     if name == "printed" and _said(value / 100, said):
         return "the quote has the percentage as a fraction"
+    if name == "printed" and _said(100 - value, said):
+        return f"the quote has the percentage of the others, {100 - value:g}"
     if value <= LARGEST_WORD and value == int(value):
         if _said(value, perhaps_in(result.quote)):
             return "a word of the quote may stand for it"
@@ -134,6 +136,10 @@ def _otherwise(
     if name == "events" and arm:
         n = result.arms[arm].n or study.study.arm(arm).n
         k = int(value)
+        if n and k == n and _said(100, perhaps_in(result.quote)):
+            return "the quote says that it is all of them"
+        if n and any(abs(x * n / 100 - k) < 1e-9 for x in perhaps_in(result.quote) if x > 20):
+            return "a word of the quote may stand for it"
         if _said(n - k, said) and k != n:
             return f"the quote has the other {n - k} of {n}"
         shares = [parse_printed(text) for text in _PER_CENT.findall(result.quote)]

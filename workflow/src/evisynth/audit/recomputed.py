@@ -29,7 +29,7 @@ GROSS_EFFECT = 3.0
 GROSS_LOG = math.log(2)
 # Below it exact and profile intervals are those of Wald within the next ratio; z of 90, 95 and
 # 99 % differ by more.
-NORMAL_SE = 0.25
+NORMAL_SE = 0.2
 OTHER_LEVEL = 1.1
 # Share of a number that its rounding may be if it is to look like a tenth of another.
 COARSE = 0.2
