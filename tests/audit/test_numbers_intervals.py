@@ -196,3 +196,31 @@ def test_the_exact_interval_has_its_tails(data):
     assert low <= k / n <= high
     assert low == 0 if k == 0 else at_least(k, low) == pytest.approx(0.025, abs=1e-8)
     assert high == 1 if k == n else 1 - at_least(k + 1, high) == pytest.approx(0.025, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "estimate", "low", "high", "p"),
+    [
+        # 1/50 v 15/50: Wald interval of the odds ratio, Pearson's and Fisher's test
+        ("odds_ratio", "0.05", "0.01", "0.38", "0.0001"),
+        ("odds_ratio", "0.048", "0.006", "0.378", "0.0002"),
+        # 6/6 v 11/24: Wald interval of the risk ratio, Fisher's test
+        ("risk_ratio", "2.18", "1.41", "3.37", "0.024"),
+        # 12/15 v 7/7: half an event added, Fisher's test
+        ("risk_ratio", "0.800", "0.621", "1.030", "0.523"),
+        # 5/6 v 2/12: exact interval, mid-p
+        ("odds_ratio", "19.21", "1.30", "1295.30", "0.007"),
+        # 20 survival times, 15 events: profile likelihood, one-sided log-rank test
+        ("hazard_ratio", "7.638", "1.889", "51.513", "0.002"),
+    ],
+)
+def test_another_usual_test_or_interval_is_no_error(kind, estimate, low, high, p):
+    one = hazard_ratio(estimate, low, high, p, kind=kind)
+    assert "error" not in {level for _, level in kinds(found(one))}
+
+
+def test_a_p_value_of_another_hypothesis_is_undecided():
+    quote = "HR 1.02 (0.89 to 1.17), P<.001 for noninferiority"
+    one = hazard_ratio("1.02", "0.89", "1.17", "<.001", quote=quote)
+    assert verdict(one, "CI-P") == "undecided"
+    assert kinds(found(hazard_ratio("1.02", "0.89", "1.17", "<.001"))) == {("CI-P", "error")}

@@ -156,7 +156,7 @@ def test_a_kaplan_meier_value_is_not_held_against_integers():
     [
         ({"xi": "13", "ni": "43", "percenti": "69.8"}, "percentage of the others"),
         ({"xi": "30", "ni": "43", "percenti": "30"}, "the percentage itself"),
-        ({"xi": "13", "ni": "43", "percenti": "32.6"}, "14/43 = 32.6% would"),
+        ({"xi": "13", "ni": "43", "percenti": "32.6"}, "14/43 = 32.6% would fit"),
         ({"xi": "13", "ni": "43", "percenti": "31.0"}, "13/42 = 31.0%"),
         ({"xi": "13", "ni": "43", "percenti": "32.0"}, "13/43 = 30.2%"),
     ],

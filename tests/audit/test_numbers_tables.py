@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from support.auditing import found, kinds, table
 
 from evisynth.audit.expected import SOURCES
-from evisynth.audit.material import TableMaterial
+from evisynth.audit.material import Review, TableMaterial
+from evisynth.audit.registry import RULES
+from evisynth.audit.run import audit
 from evisynth.conversions import FIELDS as CONVERTED
 from evisynth.inputs import INPUTS
 from evisynth.menus import FIELDS
@@ -249,3 +251,22 @@ def test_no_cells_whatever_stop_the_audit(rows, measure):
         assert finding.check.explanation
         assert finding.check.action
         assert "nan" not in finding.check.recomputed
+
+
+def test_exact_intervals_among_others_are_no_errors():
+    clean = extraction("OR")
+    # 5/6 v 2/12: conditional estimate and exact interval, two-sided Fisher test
+    exact = {"ai": "5", "n1i": "6", "ci": "2", "n2i": "12", "estimate": "19.21",
+             "ci_low": "1.30", "ci_high": "1295.30", "pval": "0.013"}  # fmt: skip
+    levels = {f.level for f in found(table([*clean, exact], "OR"))}
+    assert "error" not in levels
+
+
+def test_two_studies_with_the_same_few_counts_are_no_copies():
+    row = {"xi": "8", "ni": "15", "estimate": "0.533", "ci_low": "0.281", "ci_high": "0.786"}
+    others = [{**row, "xi": str(i), "estimate": f"{i / 15:.3f}"} for i in range(4, 8)]
+    chosen = {"DUP-RECORD": RULES["DUP-RECORD"]}
+    report = audit(Review(None, (), (table([row, row, *others], "PR"),)), rules=chosen)
+    assert ("error", "inconsistent") not in {
+        (f.level, f.check.verdict) for f in report.findings
+    }

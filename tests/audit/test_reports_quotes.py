@@ -29,11 +29,33 @@ def material(tmp_path, new, quote, **stored):
         "Eight (40.0%) v three",
         "eight of twenty [40·0%] and 3",
         "responses: 3, 8 (40%)",
+        "8/20 (40 %) v 3/18",
+        "８ of 20 (40,0 %) and 3",
     ],
 )
 def test_a_number_may_be_spelled_in_many_ways(tmp_path, quote):
     one = material(tmp_path, 'events: 8, printed: "40%"', f'"{quote}"')
     assert not failures("QUOTE", one)
+
+
+@pytest.mark.parametrize(
+    ("new", "quote"),
+    [
+        ("events: 0", "none of 20 and 3 of 18"),
+        ("events: 20", "all in the new group, and 3 of 18"),
+        ('events: 10, printed: "50%"', "half in the new group, and 3 of 18"),
+        ('events: 8, printed: "40%"', "twelve of 20 did not (60%), and 3 of 18"),
+        ("events: 8", "acht von zwanzig und 3 von 18"),
+        ("events: 8", "40% of 20 patients, and 3 of 18"),
+        ("events: 8", "12 of 20 did not respond, nor did 15; 3 of 18 did"),
+        ('events: 8, printed: "40%"', "8 of 20 (0.40) and 3"),
+    ],
+)
+def test_a_number_that_may_be_said_in_other_words_is_undecided(tmp_path, new, quote):
+    one = material(tmp_path, new, f'"{quote}"')
+    assert not failures("QUOTE", one)
+    undecided = [c for c in checks("QUOTE", one) if c.verdict == "undecided"]
+    assert [c.place.text for c in undecided if c.place.arms] == ["results.orr.arms.new"]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +152,9 @@ def test_numbers_in_words_are_read(value):
         ("P<.001", {0.001}),
         ("CI95 6.40–11.60", {95, 6.4, 11.6}),
         ("someone, often, tenfold", set()),
+        ("1\u202f234 and 0,05", {1, 234, 1234, 0, 5, 0.05}),
+        ("3.2 × 10⁻⁴", {3.2, 10, 4, 0.00032}),
+        ("one hundred and twenty-three", {1, 23, 123}),
     ],
 )
 def test_numbers_in_digits_are_read(text, numbers):

@@ -312,7 +312,10 @@ def test_crossover_is_named_with_its_share(tmp_path):
     )
     many = review(tmp_path, study("one", RESULT, more=move % 11)).studies[0]
     (check,) = failures("CROSSOVER", many)
-    assert (check.printed, check.recomputed) == ("11 of 18 of old to new", "61% of the arm")
+    assert (check.printed, check.recomputed) == (
+        "11 of 18 moved from old to new",
+        "61% of the arm",
+    )
 
 
 def test_few_who_changed_arms_are_no_finding(tmp_path):

@@ -123,7 +123,7 @@ def _named(
         "inconsistent",
         f"{printed}: {', '.join(others)}",
         f"{outcomes[result.outcome].label}; {' and '.join(fits) or 'no counts'} would print "
-        "it, which makes it no count",
+        "it, but a probability with censoring is no count",
         "a survival probability is worded as another outcome",
         "keep it as a probability without events",
     )

@@ -314,7 +314,7 @@ def _crude(
         "groups"
         + (", with common totals" if totals else "")
         + f" (by chance with probability {probability:.1g})",
-        "type them crude_proportion; do not pool them with survival at a time point",
+        "enter them as `kind: crude_proportion`; pool them with no survival at a time",
     )
 
 

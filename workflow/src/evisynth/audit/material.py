@@ -289,19 +289,22 @@ class TableMaterial:
             return True
         if self.measure not in ("GEN", ""):
             return False
-        votes = 0
+        votes, largest = 0, 0.0
         for _, _, _, found in self.numbered:
             if not {"estimate", "ci_low", "ci_high"} <= found.keys():
                 continue
             value, low, high = (found[k].value for k in ("estimate", "ci_low", "ci_high"))
-            if not 0 < low < value < high:
+            if min(value, low, high) < 0:
                 return False
+            if not 0 < low < value < high:
+                continue  # rounded to nothing, or to the same
+            largest = max(largest, high)
             shares = (
                 math.log(value / low) / math.log(high / low),
                 (value - low) / (high - low),
             )
             votes += 1 if abs(shares[0] - 0.5) < abs(shares[1] - 0.5) else -1
-        return votes > 0
+        return votes > 0 and largest > 1  # up to 1 they may be proportions
 
     @cached_property
     def effects(self) -> tuple[Effect, ...]:

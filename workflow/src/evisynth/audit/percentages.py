@@ -23,9 +23,13 @@ def _with_percentage(material: Material) -> Iterator[tuple[Proportion, Printed, 
             yield one, one.percent, one.n
 
 
+def _shown(percent: Printed) -> str:
+    return percent.text.strip() + ("" if percent.percent else "%")
+
+
 def _said(percent: Printed, n: int, events: int | None = None) -> str:
     """The print as a reader wants it: ``51.7% of 7``."""
-    text = percent.text.strip() + ("" if percent.percent else "%")
+    text = _shown(percent)
     return f"{text} of {n}" if events is None else f"{events} of {n}, {text}"
 
 
@@ -66,7 +70,7 @@ def grim(material: Material) -> Iterator[Check]:
                 _said(percent, n, proportion.events),
                 _of(int(proportion.events or 0), n, percent),
                 f"the derived count {proportion.events} does not print the percentage; "
-                + f"{_either(list(fits)[:3])} of {n} would",
+                + f"{_either(list(fits)[:3])} of {n} does",
                 "correct the derived count, or the percentage against the report",
             )
         else:
@@ -185,12 +189,12 @@ def _impossible(material: Material, proportion: Proportion, percent: Printed, n:
         )
     hints = _hints(material, proportion, percent, n)
     what = (
-        f"no number of {n} prints it"
+        f"no count out of {n} gives this percentage"
         if k is None or proportion.derived
-        else f"{_of(k, n, percent)}, which does not print it"
+        else f"{_of(k, n, percent)}, not the printed {_shown(percent)}"
     )
     if not proportion.own_n:
-        what += f" (n is that of the arm {proportion.arm})" if proportion.arm else ""
+        what += f" ({n} is the size of the arm {proportion.arm})" if proportion.arm else ""
     return Check(
         proportion.place,
         "inconsistent",
@@ -209,7 +213,7 @@ def _hints(material: Material, proportion: Proportion, percent: Printed, n: int)
         shown = ", ".join(
             _of(k if k is not None else rounded(percent, m)[0], m, percent) for m in others[:3]
         )
-        hints.append(f"it fits n = {_either(others[:3])}: {shown}")
+        hints.append(f"it would fit n = {_either(others[:3])}: {shown}")
     elif k is not None:
         hints += [
             f"{_of(c, m, percent)} fits"
@@ -230,7 +234,7 @@ def _hints(material: Material, proportion: Proportion, percent: Printed, n: int)
     elif k is not None and not proportion.derived:
         counts = rounded(percent, n)
         if counts:
-            hints.append(f"{_of(counts[0], n, percent)} would")
+            hints.append(f"{_of(counts[0], n, percent)} would fit")
     return hints
 
 

@@ -1,13 +1,18 @@
 """Whether the quotes hold the numbers, and whether the texts hold the quotes."""
 
+import re
 from collections.abc import Iterator
 
 from evisynth.audit.material import PER_CENT, StudyMaterial, name_of, printed_or_none
 from evisynth.audit.records import Check, Place, Rule
-from evisynth.audit.texts import folded, numbers_in
-from evisynth.printed import Printed
+from evisynth.audit.rounding import rounding_counts
+from evisynth.audit.texts import folded, is_foreign, numbers_in, perhaps_in
+from evisynth.printed import Printed, parse_printed
 from evisynth.studyfile import ArmValue, Result
 
+LARGEST_WORD = 100
+"""Up to it a number may be written as a word."""
+_PER_CENT = re.compile(r"[0-9]+(?:\.[0-9]+)?\s?%")
 _PAIRS = ("ci", "iqr", "range", "spread")
 _SINGLE = ("se", "mean", "sd", "median")
 
@@ -70,8 +75,21 @@ def _numbers(study: StudyMaterial, result: Result) -> Iterator[Check]:
     ]
     clean = True
     for arm, numbers in wanted:
-        missing = [f"{name} {text}" for name, text, value in numbers if not _said(value, said)]
-        if missing:
+        absent = [entry for entry in numbers if not _said(entry[2], said)]
+        ways = [_otherwise(study, result, arm, entry, said) for entry in absent]
+        missing = [f"{name} {text}" for name, text, _ in absent]
+        if absent and all(ways):
+            clean = False
+            yield Check(
+                study.result_place(result, arm),
+                "undecided",
+                ", ".join(missing),
+                f"the quote has {', '.join(f'{v:g}' for v in sorted(said)) or 'no number'}",
+                "; ".join(dict.fromkeys(ways)),
+                "if it was calculated, write `derived: {from, method}`; else quote the words "
+                "that hold it",
+            )
+        elif absent:
             clean = False
             yield Check(
                 study.result_place(result, arm),
@@ -95,6 +113,39 @@ def _numbers(study: StudyMaterial, result: Result) -> Iterator[Check]:
 
 def _said(value: float, said: frozenset[float]) -> bool:
     return any(abs(value - other) < 1e-9 for other in said)
+
+
+def _otherwise(
+    study: StudyMaterial,
+    result: Result,
+    arm: str,
+    entry: tuple[str, str, float],
+    said: frozenset[float],
+) -> str:
+    """How the quote may say a number that is not in it; empty if in no way."""
+    name, _, value = entry
+    if name == "printed" and _said(value / 100, said):
+        return "the quote has the percentage as a fraction"
+    if name == "printed" and _said(100 - value, said):
+        return f"the quote has the percentage of the others, {100 - value:g}"
+    if value <= LARGEST_WORD and value == int(value):
+        if _said(value, perhaps_in(result.quote)):
+            return "a word of the quote may stand for it"
+        if is_foreign(result.quote):
+            return "numbers in words of other languages than English are not read"
+    if name == "events" and arm:
+        n = result.arms[arm].n or study.study.arm(arm).n
+        k = int(value)
+        if n and k == n and _said(100, perhaps_in(result.quote)):
+            return "the quote says that it is all of them"
+        if n and any(abs(x * n / 100 - k) < 1e-9 for x in perhaps_in(result.quote) if x > 20):
+            return "a word of the quote may stand for it"
+        if _said(n - k, said) and k != n:
+            return f"the quote has the other {n - k} of {n}"
+        shares = [parse_printed(text) for text in _PER_CENT.findall(result.quote)]
+        if n and any(k in rounding_counts(share, n) for share in shares):
+            return f"the quote has a percentage of which {k} of {n} is a count"
+    return ""
 
 
 def _verbatim(study: StudyMaterial) -> Iterator[Check]:
@@ -157,10 +208,12 @@ RULES: tuple[Rule, ...] = (
         "QUOTE",
         "error",
         "study",
-        "A number of an entry stands in its quote neither as digits nor as a word (up to "
-        "ninety-nine) and is not marked `derived`; the size of the arm itself need not be "
-        "there. Or the quote is not in the stored text of its report word for word, runs of "
-        "white space apart.",
+        "A number of an entry stands in its quote neither as digits (with decimal point or "
+        "comma, thousands however separated) nor as an English word, and is not marked "
+        "`derived`; the size of the arm itself need not be there. Not decided where words may "
+        "stand for it (none, both, half, another language), or where the quote has the "
+        "percentage or the others instead of the count. Or the quote is not in the stored text "
+        "of its report word for word, runs of white space apart.",
         quote,
     ),
 )

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from evisynth.audit.expected import SAME, SCALES, SOURCES, Expected, Row
 from evisynth.audit.material import LOG_MEASURES, TableMaterial, level_of
+from evisynth.audit.proportions import methods_that_print
 from evisynth.audit.records import Check, Level, Rule
 from evisynth.audit.rounding import SLACK, Span, figure, span
 from evisynth.conversions.distributions import normal_half_width, t_half_width
@@ -19,8 +20,19 @@ MAJORITY = 0.6
 FEWEST = 3
 # Of rows whose groups add to the total; elsewhere the total is of all who were randomised.
 MOST = 0.8
-# Beyond this ratio a standard error is not that of another formula.
+# Beyond this ratio a standard error is not that of another formula or of an adjusted effect.
 GROSS_SE = 1.5
+# Exact and profile intervals of few events, and t intervals of tiny groups, stay below it.
+GROSS_WIDTH = 2.0
+# Standard errors, and of ratios the logarithm, by which an adjusted effect may be away.
+GROSS_EFFECT = 3.0
+GROSS_LOG = math.log(2)
+# Below it exact and profile intervals are those of Wald within the next ratio; z of 90, 95 and
+# 99 % differ by more.
+NORMAL_SE = 0.2
+OTHER_LEVEL = 1.1
+# Share of a number that its rounding may be if it is to look like a tenth of another.
+COARSE = 0.2
 ABSOLUTE = 1e-9
 # Share that a ratio with two decimals moves if it is rounded before it is inverted.
 TWICE = 0.01
@@ -174,37 +186,115 @@ def _one(
     is_effect = claim.kind in ("effect", "display")
     said = ", ".join(f"{field} {row[field].text}" for field in claim.fields)
     text = _text(claim, measure, variants[0], level)
-    if _any_fits(claim, row, measure, level, variants):
+    if _any_fits(claim, row, measure, level, variants) or _is_of_counts(
+        claim, row, measure, level
+    ):
         yield Check(place, "consistent", said, text, "follows from the row's other numbers")
         return
     strong = _strong_hint(claim, row, measure, level, variants)
     hint = strong or _weak_hint(claim, row, measure, level, sources)
-    gravity: Level = "error" if sure or strong else "warning"
-    if not is_effect and not sure and not strong:
-        span_said = claimed(claim, row, measure, level)
-        ses = [se for one in variants for se in one.ses if se > 0]
-        gross = span_said is not None and all(
-            span_said.low > GROSS_SE * se or span_said.high < se / GROSS_SE for se in ses
+    gross = _gross(claim, row, measure, level, variants)
+    gravity: Level = "error" if gross and (sure or strong) else "warning"
+    if is_effect and strong and _away(claim, row, measure, level, variants) > 1:
+        gravity = "error"
+    if not is_effect and sure and _is_crude(claim, row, measure, level, variants):
+        gravity = "error"
+    if not is_effect and not sure and not strong and not gross:
+        yield Check(
+            place,
+            "undecided",
+            said,
+            text,
+            "not by the usual formula, and near to it: it may be exact or adjusted",
         )
-        if not gross:
-            yield Check(
-                place,
-                "undecided",
-                said,
-                text,
-                "not by the usual formula, and near to it: it may be exact or adjusted",
-            )
-            return
+        return
     yield Check(
         place,
         "inconsistent",
         said,
         text,
         "the row's other numbers give another value"
-        + (f"; {hint}" if hint else "" if sure else "; it may be adjusted"),
+        + (f"; {hint}" if hint else "" if gravity == "error" else "; it may be adjusted"),
         "check all numbers of the row against the report",
         None if gravity == "error" else gravity,
     )
+
+
+def _gross(
+    claim: Claim, row: Row, measure: str, level: float, variants: Sequence[Expected]
+) -> bool:
+    """Whether it is too far away for another formula or an adjusted analysis."""
+    said = claimed(claim, row, measure, level)
+    if said is None:
+        return False
+    if claim.kind in ("effect", "display"):
+        least = GROSS_LOG if measure in LOG_MEASURES else 0.0
+        return _away(claim, row, measure, level, variants, least) > GROSS_EFFECT
+    most = GROSS_WIDTH if claim.kind == "interval" else GROSS_SE
+    ses = [
+        se * (t_half_width(level, one.df) / normal_half_width(level) if wider and one.df else 1)
+        for one in variants
+        for se in one.ses
+        for wider in (False, claim.kind == "interval")
+        if se > 0
+    ]
+    return all(said.low > most * se or said.high < se / most for se in ses)
+
+
+def _is_crude(
+    claim: Claim, row: Row, measure: str, level: float, variants: Sequence[Expected]
+) -> bool:
+    """Whether the effect beside it is unadjusted, of so many that all methods nearly agree."""
+    beside = [
+        other
+        for other in CLAIMS
+        if other.kind in ("effect", "display")
+        and other.only == claim.only
+        and other.fields[0] in row
+    ]
+    said = claimed(claim, row, measure, level)
+    ses = [se for one in variants for se in one.ses]
+    return (
+        bool(beside)
+        and said is not None
+        and all(one.df == 0 for one in variants)  # baselines adjust means, and hardly move them
+        and all(
+            0 < se < NORMAL_SE and (said.low > OTHER_LEVEL * se or said.high < se / OTHER_LEVEL)
+            for se in ses
+        )
+        and all(_any_fits(other, row, measure, level, variants) for other in beside)
+    )
+
+
+def _away(
+    claim: Claim,
+    row: Row,
+    measure: str,
+    level: float,
+    variants: Sequence[Expected],
+    least: float = 0.0,
+) -> float:
+    """Standard errors from the nearest variant to an effect; 0 if not even `least` away."""
+    said = claimed(claim, row, measure, level)
+    if said is None:
+        return 0.0
+    found = []
+    for one in variants:
+        gap = max(said.low - one.value, one.value - said.high, 0.0)
+        found.append(gap / max(one.ses) if gap > least and max(one.ses) > 0 else 0.0)
+    return min(found, default=0.0)
+
+
+def _is_of_counts(claim: Claim, row: Row, measure: str, level: float) -> bool:
+    """Whether it is the proportion itself, or a usual interval of it (Wilson, exact, ...)."""
+    if claim.kind not in ("display", "interval") or measure not in ("PR", "PLO", "PAS"):
+        return False
+    k, n = int(row["xi"].value), int(row["ni"].value)
+    first, last = span(row[claim.fields[0]]), span(row[claim.fields[-1]])
+    if claim.kind == "display":
+        return first.holds(k / n, ABSOLUTE)
+    bounds = [Span(100 * bound.low, 100 * bound.high) for bound in (first, last)]
+    return bool(methods_that_print(bounds[0], bounds[1], k, n, level))
 
 
 def _text(claim: Claim, measure: str, one: Expected, level: float) -> str:
@@ -262,7 +352,8 @@ def _hint_of_effect(claim: Claim, raw: Span, measure: str, variants: Sequence[Ex
             return "it is the logarithm"
         shown = one.value if claim.kind == "effect" or not ratio else _exp(one.value)
         for factor in (10.0, 0.1, 100.0, 0.01):
-            if shown != 0 and raw.holds(shown * factor, slack * factor):
+            fine = raw.high - raw.low < COARSE * abs(shown * factor)
+            if fine and raw.holds(shown * factor, slack * factor):
                 return f"it is {factor:g} times that: a displaced decimal point, or per cent"
     return ""
 
@@ -465,7 +556,7 @@ def _intervals(table: TableMaterial) -> Iterator[Check]:
             good = Span(middle.low - noise, middle.high + noise).meets(span(row["yi"]))
         se = span(row["sei"]) if "sei" in row else None
         if se is None and "vi" in row:
-            se = span(row["vi"]).through(lambda x: math.sqrt(max(x, 0.0)))
+            se = span(row["vi"]).through(_root)
         if good and se is not None:
             z = 2 * normal_half_width(level)
             width = Span((high.low - low.high) / z, (high.high - low.low) / z)
@@ -499,7 +590,27 @@ def _intervals(table: TableMaterial) -> Iterator[Check]:
             "the interval is not that of the effect and its standard error"
             + (f"; it is a {100 * other:g}% interval" if other else ""),
             "check all of them against the report",
+            None if _far_apart(row, scale, level) else "warning",
         )
+
+
+def _far_apart(row: Row, scale: str, level: float) -> bool:
+    """Whether the interval is of another width than `sei` by more than t or profile make it."""
+    if not row.keys() & {"sei", "vi"}:
+        return False
+    se = span(row["sei"]) if "sei" in row else span(row["vi"]).through(_root)
+    low, high = (
+        span(row[name]).through(lambda x: _scale(_OF_SCALE[scale], x))
+        for name in ("ci_low", "ci_high")
+    )
+    z = 2 * normal_half_width(level)
+    return (high.low - low.high) / z > GROSS_WIDTH * se.high or (
+        high.high - low.low
+    ) / z < se.low / GROSS_WIDTH
+
+
+def _root(x: float) -> float:
+    return math.sqrt(max(x, 0.0))
 
 
 def _sizes(table: TableMaterial) -> Iterator[Check]:
@@ -530,9 +641,11 @@ RULES = (
         "table",
         "An effect, its standard error or its interval is not what the row's own counts, means "
         "or other columns give, by any formula in use and over all corners of rounding. A "
-        "warning where the rest of the table does not follow the formula either and no single "
-        "mistake (inverted contrast, logarithm not taken, another level, exchanged digits, SE "
-        "for SD, displaced point) explains it: it may be adjusted.",
+        "warning where an adjusted analysis, an exact, profile or t interval may explain it: "
+        "an effect within 3 standard errors (of ratios, of 2) unless it is inverted, its "
+        "logarithm was not taken or its point is displaced; a standard error within a factor "
+        "of 1.5, an interval of 2, or both of 1.1 beside an unadjusted effect of many "
+        "events.",
         recomputed,
         "Xu et al. (2022), BMJ 377:e069155, doi:10.1136/bmj-2021-069155; Cochrane Handbook, "
         "version 6.5 (2024), chapters 6 and 10",

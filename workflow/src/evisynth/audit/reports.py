@@ -581,7 +581,7 @@ def crossover(study: StudyMaterial) -> Iterator[Check]:
     for move in study.study.content.events_after_randomisation:
         share = move.n / move.of if move.of else 0.0
         place = study.place(f"arms.{move.from_}", move.report, late)
-        printed = f"{move.n} of {move.of} of {move.from_} to {move.to}"
+        printed = f"{move.n} of {move.of} moved from {move.from_} to {move.to}"
         if share < 0.05:
             yield Check(place, "consistent", printed, f"{share:.0%}", "few changed arms")
             continue

@@ -23,6 +23,14 @@ COUNTS = ("ai", "bi", "ci", "di", "n1i", "n2i", "xi", "ni", "x1i", "x2i")
 TOTALS = frozenset({"total", "totals", "all", "all studies", "overall", "sum", "pooled"})
 # Fields of which the second is computed from, or is a name for, the first.
 REDUNDANT = {"vi": "sei", "sei": "vi"}
+# What effects are computed from; two studies with the same few counts have all of it the same.
+SOURCES = (
+    frozenset({"xi", "ni"}),
+    frozenset({"ai", "ci", "n1i", "n2i"}),
+    frozenset({"ai", "bi", "ci", "di"}),
+    frozenset({"x1i", "t1i", "x2i", "t2i"}),
+)
+COMPUTED = frozenset({"estimate", "ci_low", "ci_high", "yi", "vi", "sei"})
 PAIRS = (("n1i", "n2i"), ("sd1i", "sd2i"), ("t1i", "t2i"))
 # Fields that never have to be equal, of which one column may stand for another.
 TWINS = (("ai", "ci"), ("m1i", "m2i"), ("sd1i", "sd2i"), ("x1i", "x2i"), ("yi", "sei"),
@@ -90,10 +98,11 @@ def _shown(row: Row, fields: Sequence[str]) -> str:
 
 
 def _own(row: Row) -> list[str]:
-    """Fields whose number no other field of the row says."""
+    """Fields whose number no other field of the row says or gives."""
     found: list[str] = []
     seen: set[float] = set()
-    for name in sorted(row.numbers):
+    given = any(names <= row.numbers.keys() for names in SOURCES)
+    for name in sorted(row.numbers.keys() - (COMPUTED if given else frozenset())):
         value = row.numbers[name]
         if value.value in seen or REDUNDANT.get(name) in found:
             continue

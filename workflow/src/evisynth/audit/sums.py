@@ -322,6 +322,15 @@ def _step(one: Mapping[str, Proportion], parts: Sequence[str], total: str) -> Ch
     extra = [one[outcome].events or 0 for outcome in MAYBE_RESPONSE if outcome in one]
     if added == goal or added + sum(extra) == goal:
         return Check(place, "consistent", printed, str(goal), "the responses add up")
+    if total == "clinical_benefit" and goal >= (one["orr"].events or 0):
+        return Check(
+            place,
+            "undecided",
+            printed,
+            str(added),
+            f"{listed(parts)} add up to {added}, {total} is {goal}: stable disease may count "
+            "only if it lasts",
+        )
     return Check(
         place,
         "inconsistent",
@@ -548,7 +557,8 @@ RULES: tuple[Rule, ...] = (
         "error",
         "study",
         "Parts do not add up to their total: `parts` of a result, `sums`, arms `made_of` arms, "
-        "CR + PR = ORR, ORR + SD = clinical benefit, with PD at most n.",
+        "CR + PR = ORR, ORR + SD = clinical benefit (not decided where only lasting SD may "
+        "count), with PD at most n.",
         check_sums,
     ),
     Rule(

@@ -166,7 +166,7 @@ def logic(study: StudyMaterial) -> Iterator[Check]:
                 words,
                 "; ".join(f"{one.arm}: {_share(one)}" for one in outside)
                 + f' ("{folded(result.quote)}")',
-                "the sentence leaves no such case in a group that has some",
+                "the sentence says that there is no such patient, and a group has some",
                 "read both sentences; ask the authors which of them holds",
             )
         elif all(one.events == 0 for one in others):
