@@ -5,6 +5,7 @@ import math
 import pytest
 
 from evisynth.measures import compute_effects
+from evisynth.pooling import pool
 from evisynth.steps.pool import fit_analysis
 
 CONFIG, GAMMA = "config.yaml", "studies/gamma.yaml"
@@ -57,6 +58,16 @@ def test_fractions_of_patients_are_taken_and_every_patient_counts_once(trial):
     effects = compute_effects("RR", trial.rows("compared"), level=0.95)
     assert effects.yi[1] == pytest.approx(math.log(12 / 25 / (2.5 / 11.5)), abs=1e-14)
     assert effects.vi[1] == pytest.approx(1 / 12 - 1 / 25 + 1 / 2.5 - 1 / 11.5, abs=1e-14)
+
+
+@pytest.mark.parametrize("measure", ["OR", "RR", "RD"])
+def test_fractions_of_patients_are_pooled_by_mantel_and_haenszel_too(trial, measure):
+    trial.change(GAMMA, "O: {events: 6, n: 24}", "O: {events: 5, n: 23}")
+    choose(trial, "split", measure=measure)
+    effects = compute_effects(measure, trial.rows("compared"), level=0.95)
+    fit = pool(effects)
+    assert "MH" in {row.method for row in fit.estimates}
+    assert fit.headline.k == effects.included.count(True)
 
 
 def test_two_arms_on_both_sides_are_each_divided(trial):
