@@ -6,6 +6,7 @@ import pytest
 
 from evisynth.measures import compute_effects
 from evisynth.pooling import pool
+from evisynth.specification import ModelSpec
 from evisynth.steps.pool import fit_analysis
 
 CONFIG, GAMMA = "config.yaml", "studies/gamma.yaml"
@@ -65,7 +66,7 @@ def test_fractions_of_patients_are_pooled_by_mantel_and_haenszel_too(trial, meas
     trial.change(GAMMA, "O: {events: 6, n: 24}", "O: {events: 5, n: 23}")
     choose(trial, "split", measure=measure)
     effects = compute_effects(measure, trial.rows("compared"), level=0.95)
-    fit = pool(effects)
+    fit = pool(effects, ModelSpec())
     assert "MH" in {row.method for row in fit.estimates}
     assert fit.headline.k == effects.included.count(True)
 
