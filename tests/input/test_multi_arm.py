@@ -5,8 +5,6 @@ import math
 import pytest
 
 from evisynth.measures import compute_effects
-from evisynth.pooling import pool
-from evisynth.specification import ModelSpec
 from evisynth.steps.pool import fit_analysis
 
 CONFIG, GAMMA = "config.yaml", "studies/gamma.yaml"
@@ -64,11 +62,13 @@ def test_fractions_of_patients_are_taken_and_every_patient_counts_once(trial):
 @pytest.mark.parametrize("measure", ["OR", "RR", "RD"])
 def test_fractions_of_patients_are_pooled_by_mantel_and_haenszel_too(trial, measure):
     trial.change(GAMMA, "O: {events: 6, n: 24}", "O: {events: 5, n: 23}")
+    trial.change(GAMMA, "quote: ", "quote: 5 of 23, ")
     choose(trial, "split", measure=measure)
-    effects = compute_effects(measure, trial.rows("compared"), level=0.95)
-    fit = pool(effects, ModelSpec())
-    assert "MH" in {row.method for row in fit.estimates}
-    assert fit.headline.k == effects.included.count(True)
+    project = trial.load()
+    effects = compute_effects(measure, project.rows["compared"], level=0.95)
+    fit = fit_analysis(effects, project.pooling_settings("compared"))
+    (row,) = [row for row in fit.estimates if row.method == "MH"]
+    assert row.k == len(effects.study)
 
 
 def test_two_arms_on_both_sides_are_each_divided(trial):

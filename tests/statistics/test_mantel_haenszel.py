@@ -292,8 +292,8 @@ def test_impossible_tables_are_refused(data, said):
         mantel_haenszel("OR", *(np.array(column, dtype=float) for column in data))
 
 
-# The second group of the first two tables is 9 of 49 divided between two comparisons; metafor 3.8-1,
-# rma.mh and rma.peto: estimate, standard error, Q.
+# The second group of the first two tables is 9 of 49 divided between two comparisons; metafor
+# 3.8-1, rma.mh and rma.peto: estimate, standard error, Q.
 SPLIT = tuple(
     np.array(column)
     for column in (

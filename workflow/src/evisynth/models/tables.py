@@ -123,9 +123,7 @@ def _whole(**columns: Floats) -> None:
             raise ValueError(f"{name} must be whole numbers, not {values.tolist()}")
 
 
-def tables(
-    ai: Floats, bi: Floats, ci: Floats, di: Floats, *, whole: bool = True
-) -> Tables:
+def tables(ai: Floats, bi: Floats, ci: Floats, di: Floats, *, whole: bool = True) -> Tables:
     """Checked 2x2 tables of counts of shape (k,).
 
     Parameters
@@ -136,8 +134,8 @@ def tables(
     Raises
     ------
     ValueError
-        Different shapes, no study, a count that is negative, not finite or not `whole`, an empty
-        group.
+        Different shapes, no study, a count that is negative, not finite or not `whole`, an
+        empty group.
     """
     ai, bi, ci, di = _columns(ai=ai, bi=bi, ci=ci, di=di)
     if whole:
