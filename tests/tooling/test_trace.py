@@ -32,7 +32,7 @@ results:
     outcome: orr
     arms: {new: {events: 12, n: 40, printed: "30%"}, old: {events: 8, n: 41}}
     report: last
-    quote: 12 of 40 against 8 of 41
+    quote: 12 of 40 (30%) against 8 of 41
     also: [{report: copy, quote: thirty per cent}]
   - id: interim
     outcome: orr
@@ -364,7 +364,7 @@ def test_the_command_leads_from_the_estimate_to_the_line(many, ask):
         "headline",
         "yi = log(xi/(ni - xi))",
         "from xi 12, ni 40",
-        "quote: “12 of 40 against 8 of 41”",
+        "quote: “12 of 40 (30%) against 8 of 41”",
         "report: last, journal article, doi 10.1000/last, seen: full text",
         f"at data/studies/many.yaml, line {line} (results.orr)",
         "many early (new): not chosen",
