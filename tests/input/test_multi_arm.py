@@ -59,6 +59,18 @@ def test_fractions_of_patients_are_taken_and_every_patient_counts_once(trial):
     assert effects.vi[1] == pytest.approx(1 / 12 - 1 / 25 + 1 / 2.5 - 1 / 11.5, abs=1e-14)
 
 
+@pytest.mark.parametrize("measure", ["OR", "RR", "RD"])
+def test_fractions_of_patients_are_pooled_by_mantel_and_haenszel_too(trial, measure):
+    trial.change(GAMMA, "O: {events: 6, n: 24}", "O: {events: 5, n: 23}")
+    trial.change(GAMMA, "quote: ", "quote: 5 of 23, ")
+    choose(trial, "split", measure=measure)
+    project = trial.load()
+    effects = compute_effects(measure, project.rows["compared"], level=0.95)
+    fit = fit_analysis(effects, project.pooling_settings("compared"))
+    (row,) = [row for row in fit.estimates if row.method == "MH"]
+    assert row.k == len(effects.study)
+
+
 def test_two_arms_on_both_sides_are_each_divided(trial):
     trial.change(GAMMA, "results:\n", "  - {id: O2, n: 8, treatment: old}\nresults:\n")
     trial.change(

@@ -594,6 +594,22 @@ def test_overlapping_studies_are_noted_once_where_both_are_pooled(review):
     assert project.pooling_settings("compared")["notes"] == []
 
 
+def test_two_files_that_know_an_overlap_differently_give_one_note(review):
+    entry = "overlaps: [{{with: {}, kind: same_patients, {}, certainty: {}}}]\n"
+    review.change(ALPHA, "$", entry.format("beta", "at_most: 4", "possible"))
+    review.change(BETA, "$", entry.format("alpha", "exactly: 3", "stated"))
+    (note,) = review.load().pooling_settings("response")["notes"]
+    assert note == "Alpha 2020 and beta share 3 patients (stated); they are counted twice here"
+
+
+def test_an_overlap_that_is_only_possible_is_not_called_certain(review):
+    review.change(
+        ALPHA, "$", "overlaps: [{with: beta, kind: same_registry, certainty: possible}]\n"
+    )
+    (note,) = review.load().pooling_settings("response")["notes"]
+    assert note == "Alpha 2020 and beta share patients (possible); they may be counted twice here"
+
+
 LEVELS = """columns:
       {study: study, estimate: hr, ci_low: low, ci_high: high, ci_level: level}
     measure: HR"""

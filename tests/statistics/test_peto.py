@@ -151,8 +151,8 @@ def test_order_groups_and_outcomes_only_change_signs(data, seed):
 
 
 def test_impossible_tables_are_refused():
-    for data in (([1.5], [2], [3], [4]), ([0], [0], [3], [4]), ([-1], [2], [3], [4])):
-        with pytest.raises(ValueError, match=r"whole|member|negative"):
+    for data in (([0], [0], [3], [4]), ([-1], [2], [3], [4])):
+        with pytest.raises(ValueError, match=r"member|negative"):
             peto(*(np.array(column, dtype=float) for column in data))
 
 

@@ -6,6 +6,7 @@ import platform
 import re
 import socket
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -13,7 +14,7 @@ from support.review import CONFIG, ROOT, study
 
 from evisynth import provenance
 from evisynth.project import load_project
-from evisynth.provenance import asked, dependencies
+from evisynth.provenance import asked, command, dependencies
 from evisynth.steps.provenance import write_provenance
 
 RULES = [
@@ -47,8 +48,6 @@ def made(tmp_path, monkeypatch):
             (tmp_path / "results/hazard").mkdir(parents=True, exist_ok=True)
             (tmp_path / "results/hazard/fit.json").write_text("{}", encoding="utf-8")
             (tmp_path / "results/summary.csv").write_text("a,b\n", encoding="utf-8")
-        from pathlib import Path
-
         project = load_project(Path("config.yaml"))
         lock = ROOT / "envs/requirements.txt"
         known = asked(project, lock, dependencies(RULES, "results", ["a", "b"]), "results")
@@ -101,6 +100,19 @@ def test_nothing_of_the_machine_is_in_it(made, tmp_path):
         # no clock: nothing of this or the last years but what the review says
         assert not re.search(r"20\d\d-\d\d-\d\d[T ]\d\d:", text)
         assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-", text)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("config.yaml", "snakemake"),
+        ("reviews/bcg/config.yaml", "snakemake --configfile reviews/bcg/config.yaml"),
+        ("../../home/ada/config.yaml", "snakemake --configfile config.yaml"),
+        ("/home/ada/mine.yaml", "snakemake --configfile mine.yaml"),
+    ],
+)
+def test_the_command_does_not_tell_where_a_review_lies(config, words):
+    assert command(Path(config)) == words
 
 
 def test_who_depends_on_whom(made):

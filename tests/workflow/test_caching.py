@@ -73,7 +73,8 @@ def test_a_number_printed_with_another_digit_is_scrutinised_and_not_pooled_again
     project: Project,
 ) -> None:
     project.edit("data/hazard.csv", "a,0.1,0.2", "a,0.10,0.2")
-    assert project.build() == scrutiny_of("hazard") | PROVENANCE
+    # what is printed is what the audit looks at and what a trace shows
+    assert project.build() == AUDIT | scrutiny_of("hazard") | trace_of("hazard") | PROVENANCE
 
 
 def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Project) -> None:
@@ -85,7 +86,9 @@ def test_shared_patients_concern_the_analyses_that_pool_both_studies(project: Pr
     )
     # a caveat of the fit, which is on the plot and in the summary
     fit = pooled_of("response") | scrutiny_of("response") | plots_of("response")
-    assert project.build() == EVIDENCE | fit | SUMMARY | PROVENANCE
+    # the declaration is a finding, and it moves the lines that traces lead to
+    found = EVIDENCE | AUDIT | trace_of("response", "contrast")
+    assert project.build() == found | fit | SUMMARY | PROVENANCE
 
 
 def test_two_swapped_numbers_are_noticed(project: Project) -> None:
@@ -217,7 +220,9 @@ def test_results_without_their_record_are_refused(project: Project, lost: str) -
     assert run.returncode != 0
     assert "rm -r 'results'" in run.stderr
     shutil.rmtree(project.folder / "results")
-    assert len(project.build()) == len(EVIDENCE | AUDIT | SUMMARY | everything_of(*ALL))
+    assert len(project.build()) == len(
+        EVIDENCE | AUDIT | SUMMARY | PROVENANCE | everything_of(*ALL)
+    )
 
 
 def test_results_are_the_same_bytes_with_one_core_or_two_and_in_another_folder(

@@ -232,7 +232,7 @@ class Project:
         rows = self.rows[name]
         return {
             "analysis": name,
-            "file": str(self.file),
+            "file": self.file.name,
             "effects": self.effects_settings(name),
             "conversions": dict(chosen_conversions(analysis)),
             "model": model(analysis, defaults).model_dump(),
@@ -286,7 +286,7 @@ class Project:
             if check.verdict == "consistent":
                 continue
             about = concerned.by(finding)
-            own = check.place.file == str(self.file) and (
+            own = check.place.file == self.file.name and (
                 check.place.text == place or check.place.text.startswith(f"{place}.")
             )
             pair = sorted([check.place.study, check.place.text.removeprefix("overlaps.")])
@@ -345,24 +345,22 @@ class Project:
         """Declared overlaps between studies that are pooled together."""
         if self.evidence is None or self.analysis(name).table:
             return []
-        pooled = {row.study for row in self.rows[name] if row.included}
         labels = {study.id: study.label for study in self.evidence.studies}
         notes = []
-        for study in self.evidence.studies:
-            for overlap in study.content.overlaps:
-                if {study.id, overlap.with_} <= pooled and overlap.certainty != "excluded":
-                    most = _how_many(overlap)
-                    one, two = (labels[key] for key in sorted((study.id, overlap.with_)))
-                    counted = most and self._overlaps_enter(name)
-                    notes.append(
-                        f"{one} and {two} share {most}{overlap.unit} ({overlap.certainty}); "
-                        + (
-                            "this is in the covariances of the family MV, and nowhere else"
-                            if counted
-                            else "they are counted twice here"
-                        )
-                    )
-        return sorted(set(notes))
+        for declared in self._overlaps_within(name):
+            one, two = (labels[study] for study in declared["studies"])
+            most = _how_many(declared)
+            if most and self._overlaps_enter(name):
+                said = "this is in the covariances of the family MV, and nowhere else"
+            elif declared["certainty"] == "possible":
+                said = "they may be counted twice here"
+            else:
+                said = "they are counted twice here"
+            notes.append(
+                f"{one} and {two} share {most}{declared['unit']} ({declared['certainty']}); "
+                + said
+            )
+        return notes
 
     def _overlaps_enter(self, name: str) -> bool:
         """Whether the covariances of an analysis take declared overlaps into account."""
@@ -432,11 +430,11 @@ def _declared(pair: tuple[str, str], overlaps: Sequence[Overlap]) -> dict[str, A
     }
 
 
-def _how_many(overlap: Overlap) -> str:
+def _how_many(declared: Mapping[str, Any]) -> str:
     """Number of units that two studies share, for a sentence; empty where nothing is known."""
-    if overlap.exactly is not None:
-        return f"{overlap.exactly} "
-    return f"at most {overlap.at_most} " if overlap.at_most is not None else ""
+    if declared["exactly"] is not None:
+        return f"{declared['exactly']} "
+    return "" if declared["at_most"] is None else f"at most {declared['at_most']} "
 
 
 def report_digest(report: AuditReport, context: Mapping[str, Any]) -> str:
@@ -558,7 +556,7 @@ def load_project(file: Path) -> Project:
     problems += _check_decisions(config, evidence, str(file))
     if problems or config is None:
         raise InputError(_with_lines(problems, document))
-    decided = decisions(config, evidence, str(file))
+    decided = decisions(config, evidence, file.name)
     found_by_rules = audit(review(file, config, evidence, rows), decided)
     kept = {name: blocked(taken, found_by_rules.findings) for name, taken in rows.items()}
     return Project(file, config, evidence, kept, found_by_rules)
@@ -582,7 +580,7 @@ def review(
         analyses.append(
             AnalysisMaterial(
                 name,
-                str(file),
+                file.name,
                 rows.get(name, ()),
                 {study.id: study for study in studies},
                 {

@@ -95,6 +95,17 @@ def date_published(project: Project) -> str:
     return EPOCH
 
 
+def command(config: Path) -> str:
+    """The command of a run; of a review outside this folder without the way to it.
+
+    That way may hold the names of a person and a machine.
+    """
+    if config == Path("config.yaml"):
+        return "snakemake"
+    outside = config.is_absolute() or ".." in config.parts
+    return f"snakemake --configfile {config.name if outside else config.as_posix()}"
+
+
 def asked(project: Project, lock: Path, rules: Sequence[Tree], results: str) -> Tree:
     """What is known before the run.
 
@@ -104,10 +115,9 @@ def asked(project: Project, lock: Path, rules: Sequence[Tree], results: str) -> 
     rules : name, inputs and outputs of every rule, from `dependencies`.
     results : the folder of results, as the workflow names it.
     """
-    config = project.file.as_posix()
     review = project.config.review
     return {
-        "command": "snakemake" + ("" if config == "config.yaml" else f" --configfile {config}"),
+        "command": command(project.file),
         "code": code_digest(),
         "lock": sha256(lock),
         "inputs": inputs(project),

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from evisynth.audit.counting import rounded
 from evisynth.audit.material import PER_CENT, StudyMaterial, name_of, printed_or_none
 from evisynth.audit.records import Check, Place, Rule
-from evisynth.audit.rounding import rounding_counts
 from evisynth.audit.texts import folded, is_foreign, numbers_in, perhaps_in
 from evisynth.printed import Printed, parse_printed
 from evisynth.studyfile import ArmValue, Result
@@ -143,7 +143,7 @@ def _otherwise(
         if _said(n - k, said) and k != n:
             return f"the quote has the other {n - k} of {n}"
         shares = [parse_printed(text) for text in _PER_CENT.findall(result.quote)]
-        if n and any(k in rounding_counts(share, n) for share in shares):
+        if n and any(k in rounded(share, n) for share in shares):
             return f"the quote has a percentage of which {k} of {n} is a count"
     return ""
 

@@ -384,7 +384,8 @@ def mantel_haenszel(
     Parameters
     ----------
     measure : OR, RR or RD.
-    ai, bi, ci, di : (k,) whole counts; events and non-events of group 1, then of group 2.
+    ai, bi, ci, di : (k,) counts; events and non-events of group 1, then of group 2. Fractions,
+        as of an arm divided between comparisons, are taken as they are.
     level : of the interval, as a fraction.
     labels : names of the studies for the notes.
     rd_variance : of the risk difference: ``Sato``, as metafor, or ``GR`` (Greenland & Robins
@@ -402,7 +403,7 @@ def mantel_haenszel(
     if rd_variance not in RD_VARIANCES:
         raise ValueError(f"rd_variance must be one of {', '.join(RD_VARIANCES)}")
     _check_level(level)
-    data = tables(ai, bi, ci, di)
+    data = tables(ai, bi, ci, di, whole=False)
     labels = names(labels, data.k)
     used = correct_tables(data, correction)
     pooled = TABLE_METHODS[measure](used, rd_variance)
@@ -436,7 +437,7 @@ def mantel_haenszel_rates(
     Parameters
     ----------
     measure : IRR or IRD.
-    x1i, t1i, x2i, t2i : (k,) whole numbers of events, and person-time in any one unit.
+    x1i, t1i, x2i, t2i : (k,) numbers of events, and person-time in any one unit.
     level, labels, correction, q_correction : as for `mantel_haenszel`; a correction adds to the
         events only.
 

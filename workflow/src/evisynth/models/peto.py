@@ -117,7 +117,8 @@ def peto(
 
     Parameters
     ----------
-    ai, bi, ci, di : (k,) whole counts; events and non-events of group 1, then of group 2.
+    ai, bi, ci, di : (k,) counts; events and non-events of group 1, then of group 2. Fractions,
+        as of an arm divided between comparisons, are taken as they are.
     level : of the interval, as a fraction.
     labels : names of the studies for the notes.
 
@@ -128,7 +129,7 @@ def peto(
     """
     # refuses what is impossible
     mh = mantel_haenszel("OR", ai, bi, ci, di, level=level, labels=labels)
-    data = tables(ai, bi, ci, di)
+    data = tables(ai, bi, ci, di, whole=False)
     labels = names(labels, data.k)
     n1i, n2i, events = data.n1i, data.n2i, data.ai + data.ci
     ni = n1i + n2i

@@ -123,17 +123,23 @@ def _whole(**columns: Floats) -> None:
             raise ValueError(f"{name} must be whole numbers, not {values.tolist()}")
 
 
-def tables(ai: Floats, bi: Floats, ci: Floats, di: Floats) -> Tables:
+def tables(ai: Floats, bi: Floats, ci: Floats, di: Floats, *, whole: bool = True) -> Tables:
     """Checked 2x2 tables of counts of shape (k,).
+
+    Parameters
+    ----------
+    whole : whether fractions are refused; an arm that is divided between comparisons has them
+        (Cochrane Handbook 23.3.4).
 
     Raises
     ------
     ValueError
-        Different shapes, no study, a count that is negative, not finite or not whole, an empty
-        group.
+        Different shapes, no study, a count that is negative, not finite or not `whole`, an
+        empty group.
     """
     ai, bi, ci, di = _columns(ai=ai, bi=bi, ci=ci, di=di)
-    _whole(ai=ai, bi=bi, ci=ci, di=di)
+    if whole:
+        _whole(ai=ai, bi=bi, ci=ci, di=di)
     if ((ai + bi == 0) | (ci + di == 0)).any():
         raise ValueError("each group of each study must have at least one member")
     return Tables(ai, bi, ci, di)
@@ -145,11 +151,9 @@ def rates(x1i: Floats, t1i: Floats, x2i: Floats, t2i: Floats) -> Rates:
     Raises
     ------
     ValueError
-        Different shapes, no study, events that are negative or not whole, time that is not
-        positive.
+        Different shapes, no study, events that are negative, time that is not positive.
     """
     x1i, t1i, x2i, t2i = _columns(x1i=x1i, t1i=t1i, x2i=x2i, t2i=t2i)
-    _whole(x1i=x1i, x2i=x2i)
     if ((t1i == 0) | (t2i == 0)).any():
         raise ValueError("t1i and t2i must be positive")
     return Rates(x1i, t1i, x2i, t2i)
