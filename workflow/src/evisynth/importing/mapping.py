@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -284,7 +285,7 @@ def read_mapped(grid: Grid, mapping: MappingFile, kind: str) -> Imported:
         remarks += reader.remarks
         outcomes += _by_outcome(outcome, mapping, columns, found)
     remarks += _unused(named, mapping, wanted, used)
-    names = [o.id for o in outcomes]
+    outcomes = _distinct(outcomes)
     if not outcomes:
         raise InputError(
             [
@@ -298,8 +299,21 @@ def read_mapped(grid: Grid, mapping: MappingFile, kind: str) -> Imported:
                 )
             ]
         )
-    assert len(set(names)) == len(names)
     return Imported(grid.file, kind, tuple(outcomes), tuple(dict.fromkeys(remarks)))
+
+
+def _distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes under ids that differ; an outcome's own id may be that of another's part."""
+    ids = [outcome.id for outcome in outcomes]
+    taken, found = set(ids), []
+    for i, outcome in enumerate(outcomes):
+        name, count = outcome.id, 1
+        while name in ids[:i] or (count > 1 and name in taken):
+            count += 1
+            name = f"{outcome.id[:56]}-{count}"
+        taken.add(name)
+        found.append(replace(outcome, id=name))
+    return found
 
 
 def _only(mapping: MappingFile, grid: Grid) -> MappedOutcome:
