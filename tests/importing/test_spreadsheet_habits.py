@@ -23,7 +23,11 @@ def mapped(tmp_path, capsys, source, mapping, status=0):
 
 
 def test_stored_numbers_keep_their_point_beside_texts_with_a_comma(tmp_path, capsys):
-    rows = [["study", "mean", "sd", "n"], ["a", 3.5, "1,20", 1234], ["b", "3,5", 1.125, "1.234"]]
+    rows = [
+        ["study", "mean", "sd", "n"],
+        ["a", 3.5, "1,20", 1234],
+        ["b", "3,5", 1.125, "1.234"],
+    ]
     source = workbook(tmp_path / "x.xlsx", {"Data": rows})
     mapped(tmp_path, capsys, source, GERMAN)
     found = [(r["mi"], r["sdi"], r["ni"]) for r in table(tmp_path / "out/data.csv")]
@@ -38,7 +42,8 @@ def test_a_sign_where_no_thousands_end_loses_the_number_and_is_said(mean, n, tmp
     rows = table(tmp_path / "out/x.csv")
     assert (rows[0]["mi"], rows[0]["ni"]).count("") == 1
     assert rows[1]["mi"] == "1234.5"
-    assert ["lost"] == [r["level"] for r in remarks(tmp_path / "out") if "thousands" in r["reason"]]
+    said = [r["level"] for r in remarks(tmp_path / "out") if "thousands" in r["reason"]]
+    assert said == ["lost"]
 
 
 @pytest.mark.parametrize("sign", ["\u00a0", "\u202f", " "])
@@ -106,9 +111,7 @@ def test_a_comment_far_away_is_refused(tmp_path, capsys):
     book.save(source)
     change = {"xl/comments/comment1.xml": lambda text: text.replace('"A1"', '"XFD1048576"')}
     rewritten(source, change)
-    assert "comment at row 1048576" in import_(
-        capsys, source, tmp_path / "out", *GEN, status=2
-    )
+    assert "comment at row 1048576" in import_(capsys, source, tmp_path / "out", *GEN, status=2)
 
 
 def test_bars_in_names_and_titles_above_do_not_hide_the_delimiter(tmp_path, capsys):
@@ -134,7 +137,9 @@ def test_a_german_table_of_metafor_is_known_and_read_with_its_commas(tmp_path, c
 
 def test_counts_of_a_metafor_table_can_be_named_without_naming_the_study(tmp_path, capsys):
     source = tmp_path / "x.csv"
-    source.write_text("author,year,tpos,tneg,cpos,cneg,yi,vi\nHart,1977,4,119,11,128,-0.9,0.3\n")
+    source.write_text(
+        "author,year,tpos,tneg,cpos,cneg,yi,vi\nHart,1977,4,119,11,128,-0.9,0.3\n"
+    )
     columns = "ai=tpos,bi=tneg,ci=cpos,di=cneg"
     import_(capsys, source, tmp_path / "out", "--measure", "RR", "--columns", columns)
     (row,) = table(tmp_path / "out/x.csv")

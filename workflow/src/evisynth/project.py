@@ -32,7 +32,7 @@ from evisynth.menus import SHARED_ARM_MEASURES
 from evisynth.model_checks import Asked, check_models, check_moderators, check_rows
 from evisynth.rows import RawRow
 from evisynth.selection import NO_STUDY, SHARED_ARM, check_words, digest, select
-from evisynth.source_texts import source_texts
+from evisynth.source_texts import check_links, source_texts
 from evisynth.specification import FIXED
 from evisynth.studyfile import AcceptedFlag, Overlap
 from evisynth.table import read_table
@@ -528,7 +528,7 @@ def load_project(file: Path) -> Project:
         evidence, found = read_evidence(
             file.parent / files.studies, file.parent / files.outcomes, file.parent
         )
-        problems += found
+        problems += [*found, *check_links(file.parent, files)]
         unread = bool(found)
     rows: dict[str, tuple[RawRow, ...]] = {}
     for name, analysis in analyses.items():

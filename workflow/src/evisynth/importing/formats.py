@@ -61,7 +61,9 @@ def read(path: Path, wanted: Wanted) -> Imported:
     """
     name = path.name
     mapping = _mapping(wanted)
-    chosen = wanted.format or guess(path, name, mapped=bool(wanted.mapping or "study" in wanted.columns))
+    chosen = wanted.format or guess(
+        path, name, mapped=bool(wanted.mapping or "study" in wanted.columns)
+    )
     if chosen == "rm5":
         return read_rm5(path, name)
     if chosen == "revman-web":
