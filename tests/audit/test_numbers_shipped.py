@@ -34,7 +34,10 @@ IMPOSSIBLE = {
     ("COUNT-PERCENT", "results.t2_more.arms.all"): "9/67 = 13.4%",
     ("COUNT-PERCENT", "results.immunotherapy.arms.all"): "31/67 = 46%",
     ("COUNT-PERCENT", "results.maintenance.arms.all"): "11/67 = 16.4%",
-    ("CI-P", "results.os_hr_first_event"): "p = 0.037 to 0.045",
+    (
+        "CI-P",
+        "results.os_hr_first_event",
+    ): "p = 0.037 to 0.045; p .003 would need the interval 0.239 to 0.746",
 }
 
 

@@ -113,3 +113,25 @@ def test_a_median_is_no_average(tmp_path, quote, verdicts):
 def test_other_names_of_a_gene(tmp_path, category, found):
     one = material(tmp_path, "x", counts(8, 3) + f"    category: {category}\n")
     assert [check.printed.split()[0] for check in failures("SYNONYM", one)] == found
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words", "verdicts"),
+    [
+        ("0.50", "1.28", "significantly longer", ["inconsistent"]),
+        ("0.70", "0.91", "significantly longer", ["consistent"]),
+        ("0.50", "1.28", "not significantly longer", []),
+        ("0.50", "1.28", "longer", []),
+    ],
+)
+def test_a_quote_that_says_significant_is_held_against_its_own_numbers(
+    tmp_path, low, high, words, verdicts
+):
+    text = (
+        "  - outcome: orr\n    kind: hazard_ratio\n"
+        "    contrast: {numerator: new, denominator: old}\n"
+        f'    estimate: "0.80"\n    ci: ["{low}", "{high}"]\n    report: r\n'
+        f"    quote: survival was {words}, 0.80 ({low} to {high})\n"
+    )
+    found = review(tmp_path, study("one", text, design="rct")).studies[0]
+    assert [check.verdict for check in checks("CLAIM-V-CI", found)] == verdicts

@@ -58,6 +58,18 @@ def test_what_a_link_out_of_the_review_leads_to_is_not_shown(review, tmp_path_fa
     assert "hunter2" not in "".join(map(str, review.problems()))
 
 
+@pytest.mark.parametrize("what", ["sources", "sources/report.txt"])
+def test_stored_texts_behind_a_link_out_of_the_review_are_refused(what, review, elsewhere):
+    (elsewhere / "sources").mkdir()
+    (elsewhere / "sources/report.txt").write_text("Words of the report.")
+    review.change("config.yaml", "studies: studies", "studies: studies, sources: sources")
+    if what != "sources":
+        (review.folder / "sources").mkdir()
+    (review.folder / what).symlink_to(elsewhere / what)
+    found = [p for p in review.problems() if "symbolic link" in p.found]
+    assert [p.file for p in found] == [what]
+
+
 @pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/environ", "/nowhere/at/all"])
 def test_a_link_to_a_device_or_to_nothing_is_refused(review, target):
     link(review, STUDY, target)

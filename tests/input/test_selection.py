@@ -607,7 +607,9 @@ def test_an_overlap_that_is_only_possible_is_not_called_certain(review):
         ALPHA, "$", "overlaps: [{with: beta, kind: same_registry, certainty: possible}]\n"
     )
     (note,) = review.load().pooling_settings("response")["notes"]
-    assert note == "Alpha 2020 and beta share patients (possible); they may be counted twice here"
+    assert (
+        note == "Alpha 2020 and beta share patients (possible); they may be counted twice here"
+    )
 
 
 LEVELS = """columns:

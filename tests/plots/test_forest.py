@@ -37,6 +37,7 @@ HOSTILE = (
     "دراسة الأورام",
     "מחקר 2021",
     "\u202eoverride",
+    "byte\ufefforder",
     "\ud800 lone surrogate",
     "😀",
     "",

@@ -74,3 +74,7 @@ def test_a_reader_of_csv_finds_two_columns(rows):
     written = to_csv(["a", "b"], [{"a": one, "b": two} for one, two in rows])
     found = list(csv.reader(io.StringIO(written, newline="")))
     assert [tuple(map(plain, row)) for row in found[1:]] == rows
+
+
+def test_the_name_of_a_column_is_escaped_like_any_text():
+    assert to_csv(["study", "=evil()"], []) == "study,'=evil()\n"

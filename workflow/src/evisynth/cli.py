@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"evisynth: {safe(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written to, a full disk
+        at = f"{error.filename}: " if error.filename else ""
+        print(f"evisynth: {safe(f'{at}{error.strerror or error}')}", file=sys.stderr)
+        return 2
     try:
         sys.stdout.write(answer)
         sys.stdout.flush()

@@ -34,7 +34,7 @@ from evisynth.model_checks import Asked, check_models, check_moderators, check_r
 from evisynth.multi_arm import SHARED_ARM
 from evisynth.rows import BY_AUDIT, RawRow
 from evisynth.selection import NO_STUDY, check_words, digest, select
-from evisynth.source_texts import source_texts
+from evisynth.source_texts import check_links, source_texts
 from evisynth.specification import FIXED
 from evisynth.studyfile import AcceptedFlag, Overlap
 from evisynth.table import read_table
@@ -536,7 +536,7 @@ def load_project(file: Path) -> Project:
         evidence, found = read_evidence(
             file.parent / files.studies, file.parent / files.outcomes, file.parent
         )
-        problems += found
+        problems += [*found, *check_links(file.parent, files)]
         unread = bool(found)
     rows: dict[str, tuple[RawRow, ...]] = {}
     for name, analysis in analyses.items():

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evisynth.config import EvidenceFiles
-from evisynth.errors import InputError
+from evisynth.errors import InputError, Problem
 from evisynth.evidence import Evidence
+from evisynth.links import leads_out
 from evisynth.yamltext import read_text
 
 
@@ -30,6 +31,27 @@ def source_texts(
         if texts:
             found[study.id] = texts
     return found
+
+
+def check_links(base: Path, files: EvidenceFiles) -> list[Problem]:
+    """Symbolic links of the folder of texts, or in it, that lead out of the review.
+
+    Parameters
+    ----------
+    base : folder of the review.
+    """
+    if files.sources is None:
+        return []
+    folder = base / files.sources
+    away = leads_out(folder, base, files.sources)
+    if away or not folder.is_dir():
+        return away
+    links = sorted(path for path in folder.iterdir() if path.is_symlink())
+    return [
+        problem
+        for path in links
+        for problem in leads_out(path, base, f"{files.sources}/{path.name}")
+    ]
 
 
 def _text(folder: Path, name: str) -> str:

@@ -164,6 +164,9 @@ class Report(Strict):
     references: list[Reference] = Field([], description="Entries of its list of references.")
     methods: list[Method] = Field([], description="What it says of its statistics.")
     claims: list[Claim] = Field([], description="Conclusions it draws, for the audit.")
+    silent_on: list[Literal["randomisation", "intervals", "p_values", "counts"]] = Field(
+        [], description="What it ought to say and does not, as its reader found."
+    )
     note: Text | None = Field(None, description="Anything else.")
 
 

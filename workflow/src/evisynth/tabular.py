@@ -37,8 +37,11 @@ def plain(text: str) -> str:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
-    """A CSV text with LF line ends; every row has exactly these columns."""
-    lines = [_line(columns)]
+    """A CSV text with LF line ends; every row has exactly these columns.
+
+    Names of columns are cells too: a table that somebody gave may have one like a formula.
+    """
+    lines = [_line([cell(column) for column in columns])]
     for row in rows:
         if set(row) - set(columns):
             raise KeyError(f"columns not announced: {sorted(set(row) - set(columns))}")

@@ -258,6 +258,7 @@ def _p_check(
             "the p-value tests something else than the interval shows (non-inferiority, "
             "interaction, trend, one-sided), as its quote says",
         )
+    recomputed += _needed(effect, p)
     factor = _apart(printed, implied)[0]
     times = f"a factor of {factor:.2g}" if factor < math.inf else "more than any factor"
     ratio = effect.scale == "log" or _log_yi(material, effect)
@@ -302,6 +303,18 @@ def _p_check(
     )
 
 
+def _needed(effect: Effect, p: Printed) -> str:
+    """The Wald interval that the printed p-value would go with, for ratios."""
+    if effect.scale != "log" or effect.estimate is None or effect.estimate.value <= 0:
+        return ""
+    if p.relation or not 0 < p.value < 1:
+        return ""
+    middle = math.log(effect.estimate.value)
+    half = abs(middle) / normal_half_width(1 - p.value) * normal_half_width(effect.ci_level)
+    low, high = (figure(math.exp(middle + sign * half)) for sign in (-1, 1))
+    return f"; p {p.text} would need the interval {low} to {high}"
+
+
 def _printed(effect: Effect, p: Printed) -> str:
     shown = f"p {p.text}" if p.relation else f"p = {p.text}"
     if effect.low is not None and effect.high is not None:
@@ -334,7 +347,7 @@ def _middle(effect: Effect) -> Check:
         for x in (middle.low, middle.high)
     ]
     name = "geometric" if log else "arithmetic"
-    recomputed = f"{name} middle {ends[0]} to {ends[1]}"
+    recomputed = f"{name} middle {ends[0]} to {ends[1]}{_halves(effect)}"
     if middle.meets(value.widened(1e-9)):
         return Check(
             effect.place, "consistent", said, recomputed, "in the middle of its interval"
@@ -352,11 +365,31 @@ def _middle(effect: Effect) -> Check:
         said,
         recomputed,
         f"the estimate is not in the middle of its interval on the {_scale_word(log)} scale; "
-        f"one half is at least {figure(share)} times the other",
+        + (
+            f"one half is at least {figure(share)} times the other"
+            if share < math.inf
+            else "it lies at a bound or beyond"
+        ),
         "check estimate and bounds against the report; an interval that is not a Wald interval "
         "(profile likelihood, exact) may be uneven",
         "error" if share > UNEVEN and log else None,
     )
+
+
+def _halves(effect: Effect) -> str:
+    """Ratio of the two halves of an interval as they are printed, on its own scale."""
+    assert effect.estimate is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    values = [printed.value for printed in (effect.low, effect.estimate, effect.high)]
+    if effect.scale == "log":
+        if min(values) <= 0:
+            return ""
+        values = [math.log(value) for value in values]
+    lower, upper = values[1] - values[0], values[2] - values[1]
+    if min(lower, upper) <= 0:
+        return ""
+    return f"; ratio of the halves {min(lower, upper) / max(lower, upper):.2f}"
 
 
 def _scale_word(log: bool) -> str:

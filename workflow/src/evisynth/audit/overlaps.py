@@ -147,7 +147,7 @@ def _judged(
     first = next(iter(declared))
     entry, other = declared[first], pair[1] if first == pair[0] else pair[0]
     place = studies[first].place(f"overlaps.{other}", entry.report or "")
-    said = "; ".join(_said(name, declared[name], studies) for name in declared)
+    said = "; ".join(_said(name, declared[name], pair, studies) for name in declared)
     printed = f"{one} and {two}: {printed}"
     if len(declared) == 2 and (against := _contradiction(*declared.values())):
         return Check(
@@ -173,19 +173,21 @@ def _judged(
     )
 
 
-def _said(name: str, entry: Overlap, studies: Mapping[str, StudyMaterial]) -> str:
-    """A declaration in words, with its share of the arms that it can be put to."""
+def _said(name: str, entry: Overlap, pair: Pair, studies: Mapping[str, StudyMaterial]) -> str:
+    """A declaration in words, with its share of both studies."""
     size = entry.exactly if entry.exactly is not None else entry.at_most
     words = [f"{name} says {entry.certainty}"]
     if size is not None:
         most = "" if entry.exactly is not None else "at most "
         words.append(f"{most}{size} {entry.unit}")
-        population = studies[name].study.content.population
-        whole = population and (
-            population.episodes if entry.unit == "episodes" else population.patients
-        )
-        if whole:
-            words.append(f"{size / whole:.0%} of its {whole}")
+        for one in pair:
+            population = one in studies and studies[one].study.content.population
+            whole = population and (
+                (entry.unit == "episodes" and population.episodes) or population.patients
+            )
+            if whole:
+                whose = "its" if one == name else f"{one}'s"
+                words.append(f"{size / whole:.0%} of {whose} {whole}")
     if entry.quote:
         words.append(f'"{folded(entry.quote)}"')
     return ", ".join(words)

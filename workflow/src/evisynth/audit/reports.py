@@ -482,8 +482,13 @@ def required(study: StudyMaterial) -> Iterator[Check]:
                 "a randomised trial without a word on randomisation",
                 "fill in `randomisation` from the report",
             )
+        said = {report.id for report in content.reports if "randomisation" in report.silent_on}
         for report_id, text in study.texts.items():
-            if "random" not in text.casefold() and "randomiz" not in text.casefold():
+            if (
+                report_id not in said
+                and "random" not in text.casefold()
+                and "randomiz" not in text.casefold()
+            ):
                 yield Check(
                     study.place(f"reports.{report_id}", report_id),
                     "inconsistent",
@@ -492,6 +497,17 @@ def required(study: StudyMaterial) -> Iterator[Check]:
                     "a report of a randomised trial does not mention randomisation",
                     "take the design from another report",
                 )
+    for report in content.reports:
+        if report.silent_on:
+            words = ", ".join(word.replace("_", "-") for word in report.silent_on)
+            yield Check(
+                study.place(f"reports.{report.id}", report.id),
+                "inconsistent",
+                f"{report.kind.replace('_', ' ')} without {words}",
+                "design and precision of a comparison are needed to judge it",
+                f"the report does not give: {words}",
+                "take design and numbers from another report",
+            )
     for result in content.results:
         if result.outcome not in _NO_OUTCOME and (check := _precision(study, result)):
             yield check
@@ -730,8 +746,9 @@ RULES: tuple[Rule, ...] = (
         "REQUIRED",
         "warning",
         "study",
-        "A randomised trial says nothing of randomisation, in the file or in a stored text; or "
-        "a comparison has neither interval nor p-value nor counts.",
+        "A randomised trial says nothing of randomisation, in the file or in a stored text; a "
+        "report lacks what it ought to say (`silent_on`); or a comparison has neither interval "
+        "nor p-value nor counts.",
         required,
     ),
     Rule(

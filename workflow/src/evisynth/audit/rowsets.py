@@ -548,6 +548,46 @@ def check_tables(review: Review) -> Iterator[Check]:
                 yield _sizes(table, row, other, there, name)
 
 
+EFFECTS = (("yi", "sei"), ("yi", "vi"), ("estimate", "ci_low", "ci_high"))
+"""Numbers that two outcomes of one study do not share by chance."""
+
+
+def check_outcomes(review: Review) -> Iterator[Check]:
+    """Rule SAME-EFFECT."""
+    seen: dict[tuple[str, str], list[tuple[TableMaterial, Row]]] = defaultdict(list)
+    for table in _distinct(review.tables):
+        for row in rows_of(table):
+            key = (table.file, folded(row.study))
+            for other, there in seen[key]:
+                if other is not table and other.measure == table.measure:
+                    yield from _same_effect(table, row, there)
+            seen[key].append((table, row))
+
+
+def _same_effect(table: TableMaterial, row: Row, there: Row) -> Iterator[Check]:
+    for fields in EFFECTS:
+        if row.number == there.number or not all(
+            f in row.numbers and f in there.numbers for f in fields
+        ):
+            continue
+        here = [row.numbers[name].text.strip() for name in fields]
+        before = [there.numbers[name].text.strip() for name in fields]
+        same = here == before and sum(digits(row.numbers[name]) for name in fields) >= 4
+        yield Check(
+            table.place(row.line, row.number, row.study, *fields),
+            "inconsistent" if same else "consistent",
+            ", ".join(here),
+            f"row {there.number}: {', '.join(before)}",
+            "one study has the same effect and the same precision in two outcomes"
+            if same
+            else "two outcomes, two effects",
+            "look up both in the report: one may have been copied for the other"
+            if same
+            else "",
+        )
+        return
+
+
 def _distinct(tables: Sequence[TableMaterial]) -> Iterator[TableMaterial]:
     """Each set of rows of each file once: several analyses may take the same."""
     seen = set()
@@ -643,6 +683,13 @@ RULES: tuple[Rule, ...] = (
         "table",
         "Two rows have one study's name in a table of one row per study.",
         check_labels,
+    ),
+    Rule(
+        "SAME-EFFECT",
+        "warning",
+        "review",
+        "One study has the same effect and standard error in two outcomes of a table.",
+        check_outcomes,
     ),
     Rule(
         "N-TABLES",

@@ -29,6 +29,7 @@ _COMPARES = re.compile(
     r"benefit|improv|better|superior|effective|advantage|supports?\b|promising|\bbest\b",
     re.IGNORECASE,
 )
+_SIGNIFICANT = re.compile(r"(?<!non-)(?<!in)\bsignificant", re.IGNORECASE)
 _ALL = re.compile(
     r"^(?:all|every|each of the|only)\s+(?:the\s+)?(?:survivors?|responders?|deaths?|"
     r"patients|episodes|events|relapses)\b",
@@ -58,6 +59,7 @@ def _place(study: StudyMaterial, report: Report, claim: Claim) -> Place:
 def claim_v_ci(study: StudyMaterial) -> Iterator[Check]:
     """Conclusions whose comparison does not exclude chance, or has no precision at all."""
     single = study.study.content.design in ("single_arm", "case_series", "registry")
+    yield from significant(study)
     for report, claim, result in _claims(study):
         if not _ASSERTS.search(claim.quote) or _DENIES.search(claim.quote):
             continue
@@ -84,6 +86,29 @@ def claim_v_ci(study: StudyMaterial) -> Iterator[Check]:
                 _nothing(result),
                 "the claim has no comparison with an interval or p-value behind it",
                 "do not repeat the claim; look for a report that prints the precision",
+            )
+
+
+def significant(study: StudyMaterial) -> Iterator[Check]:
+    """Rows whose quote says significant although their own numbers do not exclude chance."""
+    claimed = {folded(claim.quote) for _, claim, _ in _claims(study)}
+    for result in study.study.content.results:
+        words = folded(result.quote)
+        if not _SIGNIFICANT.search(words) or _DENIES.search(words) or words in claimed:
+            continue
+        against, supports = _evidence(study, result)
+        if against or supports:
+            yield Check(
+                study.result_place(result),
+                "inconsistent" if against else "consistent",
+                words,
+                "; ".join((*against, *supports)),
+                "the quote says significant, which the row's numbers do not show"
+                if against
+                else "chance is unlikely",
+                "do not repeat the word; give the estimate with its interval"
+                if against
+                else "",
             )
 
 

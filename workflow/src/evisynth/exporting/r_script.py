@@ -19,6 +19,7 @@ from evisynth.errors import LONGEST_TEXT
 from evisynth.families import rows_for
 from evisynth.records import EffectSizes, Estimate, Fit
 from evisynth.tables import EFFECTS, SOURCES
+from evisynth.tabular import cell
 
 _FOURFOLD = "ai bi ci di"
 _MEANS = "m1i sd1i n1i m2i sd2i n2i"
@@ -342,7 +343,7 @@ def _column(asked: Asked, name: str) -> str:
     taken = {*EFFECTS, *asked.effects.raw, *SOURCES, "notes"}
     if name in asked.effects.covariates and name in taken:
         name = f"{name}_given"
-    return f"factor(dat[[{r_string(name)}]][used])"
+    return f"factor(dat[[{r_string(cell(name))}]][used])"
 
 
 HEAD = """\

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from evisynth.conversions import named
 from evisynth.errors import InputError, Problem
@@ -24,7 +25,11 @@ _SEPARATOR = re.compile(r"\s*[|:;/]\s*|\s+[-–—]\s+|\s*_\s*")
 
 
 def read_covidence(
-    grid: Grid, measure: str | None, columns: Mapping[str, str], groups: Sequence[str] = ()
+    grid: Grid,
+    measure: str | None,
+    columns: Mapping[str, str],
+    groups: Sequence[str] = (),
+    decimal: Literal[".", ","] = ".",
 ) -> Imported:
     """Read an export with the column `Study ID`.
 
@@ -44,7 +49,12 @@ def read_covidence(
     if TITLE in header:
         shared["title"] = TITLE
     if columns:
-        tree = {"columns": {**shared, **columns}, "measure": measure, "groups": list(groups)}
+        tree = {
+            "columns": {**shared, **columns},
+            "measure": measure,
+            "groups": list(groups),
+            "decimal": decimal,
+        }
         found = read_mapped(kept, MappingFile.model_validate(tree), "covidence")
     else:
         outcomes = _outcomes(header, measure, groups, remarks)
@@ -60,7 +70,7 @@ def read_covidence(
                     )
                 ]
             )
-        mapping = MappingFile(columns=shared, outcomes=outcomes)
+        mapping = MappingFile(columns=shared, outcomes=outcomes, decimal=decimal)
         found = read_mapped(kept, mapping, "covidence")
     return Imported(found.source, "covidence", found.outcomes, (*remarks, *found.remarks))
 

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from evisynth.errors import InputError, Problem, echo
@@ -13,6 +15,7 @@ from evisynth.yamltext import CONTROL
 
 MOST_ROWS = 100_000
 MOST_COLUMNS = 2_000
+LOOKED_AT = 50
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 ENCODINGS = ("utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16")
 
@@ -23,6 +26,10 @@ class Line:
 
     number: int
     cells: tuple[str, ...]
+
+
+class Stored(str):
+    """Text of a number that a spreadsheet stores as one: with a point, whatever it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +185,18 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """The delimiter that the first line with any has most, outside quotation marks."""
-    for line in text.splitlines()[:50]:
-        bare = "".join(line.split('"')[::2])
-        counts = {sign: bare.count(sign) for sign in DELIMITERS}
-        best = max(counts, key=lambda sign: counts[sign])
-        if counts[best]:
-            return best
-    return ","
+    """The delimiter with which most of the first rows have the same number of columns.
+
+    Titles above a table, bars in its names and decimal commas have other signs than the rows.
+    """
+
+    def agreeing(sign: str) -> tuple[int, int]:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=sign)
+        try:
+            widths = Counter(len(row) for row in islice(rows, LOOKED_AT) if len(row) > 1)
+        except csv.Error:
+            return 0, 0
+        width, count = max(widths.items(), key=lambda item: item[::-1], default=(0, 0))
+        return count, width
+
+    return max(DELIMITERS, key=agreeing)

@@ -17,7 +17,9 @@ TRANSFORMATIONS = {
 }
 
 
-def read_escalc(grid: Grid, measure: str | None, columns: Mapping[str, str]) -> Imported:
+def read_escalc(
+    grid: Grid, measure: str | None, columns: Mapping[str, str], decimal: str = "."
+) -> Imported:
     """Read columns `yi` and `vi`, and the counts or means beside them.
 
     The file does not keep which measure `yi` is of, so `measure` has to be said. Where the
@@ -51,7 +53,9 @@ def read_escalc(grid: Grid, measure: str | None, columns: Mapping[str, str]) -> 
     fields = set(mapped)
     raw = any(set(one) <= fields for one in INPUTS[measure].alternatives)
     used = measure if raw or not {"yi", "vi"} <= fields else "GEN"
-    mapping = MappingFile.model_validate({"columns": mapped, "measure": used})
+    mapping = MappingFile.model_validate(
+        {"columns": mapped, "measure": used, "decimal": decimal}
+    )
     found = read_mapped(grid, mapping, "escalc")
     outcomes = []
     for outcome in found.outcomes:

@@ -1,5 +1,6 @@
 """Which format a file has, and the reader for it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,9 @@ def read(path: Path, wanted: Wanted) -> Imported:
     """
     name = path.name
     mapping = _mapping(wanted)
-    chosen = wanted.format or guess(path, name, mapped=bool(wanted.mapping or wanted.columns))
+    chosen = wanted.format or guess(
+        path, name, mapped=bool(wanted.mapping or "study" in wanted.columns)
+    )
     if chosen == "rm5":
         return read_rm5(path, name)
     if chosen == "revman-web":
@@ -73,9 +76,11 @@ def read(path: Path, wanted: Wanted) -> Imported:
     if chosen == "covidence":
         if wanted.mapping:
             return read_mapped(grid, mapping, chosen)
-        return read_covidence(grid, wanted.measure, wanted.columns, wanted.groups)
+        return read_covidence(
+            grid, wanted.measure, wanted.columns, wanted.groups, mapping.decimal
+        )
     if chosen == "escalc" and not wanted.mapping:
-        return read_escalc(grid, wanted.measure, wanted.columns)
+        return read_escalc(grid, wanted.measure, wanted.columns, mapping.decimal)
     if not wanted.mapping and not wanted.columns:
         raise refused(
             name,
@@ -141,7 +146,7 @@ def guess(path: Path, name: str, *, mapped: bool) -> str:
         return "revman-web"
     if STUDY in header and NUMBER in header:
         return "covidence"
-    words = {word.strip().strip('"') for word in header.split(",")}
+    words = {word.strip().strip('"') for word in re.split("[,;\t]", header)}
     if not mapped and {"yi", "vi"} <= words:
         return "escalc"
     return "csv"

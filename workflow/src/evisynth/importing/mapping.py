@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import Field, model_validator
 from evisynth import conversions
 from evisynth.config import AnalysisId, Measure
 from evisynth.errors import InputError, Problem, echo
-from evisynth.importing.delimited import Grid, Line, letters
+from evisynth.importing.delimited import Grid, Line, Stored, letters
 from evisynth.importing.records import Imported, Item, Names, Outcome, Remark, quoted, slug
 from evisynth.inputs import INPUTS
 from evisynth.menus import FIELDS
@@ -284,7 +285,7 @@ def read_mapped(grid: Grid, mapping: MappingFile, kind: str) -> Imported:
         remarks += reader.remarks
         outcomes += _by_outcome(outcome, mapping, columns, found)
     remarks += _unused(named, mapping, wanted, used)
-    names = [o.id for o in outcomes]
+    outcomes = _distinct(outcomes)
     if not outcomes:
         raise InputError(
             [
@@ -298,8 +299,21 @@ def read_mapped(grid: Grid, mapping: MappingFile, kind: str) -> Imported:
                 )
             ]
         )
-    assert len(set(names)) == len(names)
     return Imported(grid.file, kind, tuple(outcomes), tuple(dict.fromkeys(remarks)))
+
+
+def _distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes under ids that differ; an outcome's own id may be that of another's part."""
+    ids = [outcome.id for outcome in outcomes]
+    taken, found = set(ids), []
+    for i, outcome in enumerate(outcomes):
+        name, count = outcome.id, 1
+        while name in ids[:i] or (count > 1 and name in taken):
+            count += 1
+            name = f"{outcome.id[:56]}-{count}"
+        taken.add(name)
+        found.append(replace(outcome, id=name))
+    return found
 
 
 def _only(mapping: MappingFile, grid: Grid) -> MappedOutcome:
@@ -469,11 +483,22 @@ class _Reader:
         """A number as it is printed, or nothing, with a remark."""
         if text in NOTHING or text in self.mapping.missing:
             return ""
-        changed = text
-        if self.mapping.thousands:
-            spaces = "[  \u202f]" if self.mapping.thousands == " " else None
-            changed = re.sub(spaces or re.escape(self.mapping.thousands), "", changed)
-        if self.mapping.decimal == ",":
+        changed: str = text
+        # what a spreadsheet stores as a number has a point, whatever its language shows
+        foreign = not isinstance(text, Stored)
+        if foreign and self.mapping.thousands:
+            grouped = _ungrouped(changed, self.mapping.thousands)
+            if grouped is None:
+                self._remark(
+                    "lost",
+                    line,
+                    column,
+                    f"{self.mapping.thousands!r} stands where no thousands end",
+                    text,
+                )
+                return ""
+            changed = grouped
+        if foreign and self.mapping.decimal == ",":
             if "." in changed:
                 self._remark("lost", line, column, "a point where the decimal sign is ,", text)
                 return ""
@@ -491,6 +516,15 @@ class _Reader:
             self._remark("lost", line, column, reason, text)
             return ""
         return changed.strip()
+
+
+def _ungrouped(text: str, sign: str) -> str | None:
+    """A number without the sign between its thousands; None if it stands elsewhere."""
+    sign = "[ \u00a0\u202f]" if sign == " " else re.escape(sign)
+    for digits in re.findall(rf"\d(?:{sign}?\d)*", text):
+        if not re.fullmatch(rf"\d+|\d{{1,3}}(?:{sign}\d{{3}})+", digits):
+            return None
+    return re.sub(rf"(?<=\d){sign}(?=\d)", "", text)
 
 
 def _by_outcome(

@@ -242,6 +242,8 @@ def scan_xml(
             "do not use it; save it again from that program",
             place,
         ) from None
+    except InputError:  # what `on_element` refuses
+        raise
     except (expat.ExpatError, ValueError, LookupError) as error:
         line = getattr(error, "lineno", None)
         problem = Problem(

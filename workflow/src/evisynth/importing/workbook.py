@@ -12,7 +12,7 @@ from typing import Any, Literal
 from xml.etree.ElementTree import ParseError
 
 from evisynth.errors import InputError, Problem, echo
-from evisynth.importing.delimited import Grid, Line, letters
+from evisynth.importing.delimited import Grid, Line, Stored, letters
 from evisynth.importing.records import Remark
 from evisynth.importing.safety import open_zip, read_bytes, read_member, refused, scan_xml
 from evisynth.validation import choices, nearest
@@ -39,7 +39,7 @@ class _Scan:
 
     def __init__(self, name: str, place: str) -> None:
         self.name, self.place = name, place
-        self.cells = self.merged = 0
+        self.cells = self.merged = self.linked = 0
         self.row = self.last_row = self.last_column = 0
         self.formulas = False
 
@@ -56,6 +56,12 @@ class _Scan:
                 raise self._refused(f"more than {MOST_CELLS} cells", f"at most {MOST_CELLS}")
         elif tag == "f":
             self.formulas = True
+        elif tag == "hyperlink":  # the library makes a cell of every place that has one
+            self.linked += _area(attributes.get("ref", ""))
+            if self.linked > MOST_MERGED:
+                raise self._refused(
+                    f"a link over more than {MOST_MERGED} cells", "links of single cells"
+                )
         elif tag == "mergeCell":
             self.merged += _area(attributes.get("ref", ""))
             if self.merged > MOST_MERGED:
@@ -175,7 +181,7 @@ def _load(content: bytes, name: str, *, data_only: bool) -> Any:
         warnings.simplefilter("ignore")  # about extensions that it does not keep
         try:
             return openpyxl.load_workbook(
-                io.BytesIO(content), data_only=data_only, keep_links=False
+                io.BytesIO(content), data_only=data_only, keep_links=False, rich_text=True
             )
         except (
             InvalidFileException,
@@ -236,7 +242,16 @@ def _grid(
     name: str, sheet: Any, formulas: Any, numbers: Numbers, remarks: list[Remark]
 ) -> Grid:
     grid = Grid(name, sheet.title, ())
-    stored, unstored, rounded, controls = [], [], [], []
+    # links and comments make cells too, and may do so far away from all others
+    if sheet.max_row > MOST_ROWS or sheet.max_row * sheet.max_column > MOST_PLACES:
+        raise refused(
+            name,
+            f"a link or comment at row {sheet.max_row}, column {letters(sheet.max_column - 1)}",
+            f"at most {MOST_ROWS} rows and {MOST_PLACES} places",
+            "remove it, or copy the rows and columns with data to a new sheet",
+            f"sheet {sheet.title}",
+        )
+    stored, unstored, rounded, controls, marked, struck = [], [], [], [], [], []
     table: dict[int, dict[int, str]] = {}
     for row in sheet.iter_rows():
         for cell in row:
@@ -251,10 +266,17 @@ def _grid(
             text, differs = cell_text(cell.value, cell.number_format, numbers)
             if differs:
                 rounded.append(at)
+            if isinstance(cell.value, list) and text != str(cell.value):
+                marked.append(at)
+            if cell.has_style and cell.font.strike:
+                struck.append(at)
             if CONTROL.search(text):
                 controls.append(at)
                 text = CONTROL.sub("", text)
-            table.setdefault(cell.row, {})[cell.column - 1] = " ".join(text.split())
+            text = " ".join(text.split())
+            if isinstance(cell.value, int | float) and not isinstance(cell.value, bool):
+                text = Stored(text)
+            table.setdefault(cell.row, {})[cell.column - 1] = text
     for area in sheet.merged_cells.ranges:
         text = table.get(area.min_row, {}).get(area.min_col - 1, "")
         for number in range(area.min_row, area.max_row + 1):
@@ -278,6 +300,15 @@ def _grid(
         f"what is {shown} is taken",
     )
     remarks += _listed("note", controls, "control characters", "left out")
+    remarks += _listed(
+        "note",
+        marked,
+        "characters that are raised, lowered or struck through",
+        "written as ^a, _a and ~a~, so that they are no digits of a number",
+    )
+    remarks += _listed("note", struck, "cells that are struck through", "read like the others")
+    areas = [f"{sheet.title}!{area.coord}" for area in sheet.merged_cells.ranges]
+    remarks += _listed("note", sorted(areas), "merged cells", "each cell has their text")
     remarks += _hidden(sheet)
     width = max((max(cells) + 1 for cells in table.values()), default=0)
     lines = tuple(
@@ -324,7 +355,7 @@ def cell_text(value: object, number_format: str, numbers: Numbers) -> tuple[str,
 
     Parameters
     ----------
-    value : what openpyxl gives: text, number, truth, date.
+    value : what openpyxl gives: text, a list of formatted parts, number, truth, date.
     number_format : format of the cell, such as ``0.0%``.
 
     Examples
@@ -341,6 +372,8 @@ def cell_text(value: object, number_format: str, numbers: Numbers) -> tuple[str,
         return (value.date().isoformat() if at == time() else value.isoformat(" ")), False
     if isinstance(value, date | time):
         return value.isoformat(), False
+    if isinstance(value, list):
+        return "".join(map(_run, value)), False
     if not isinstance(value, int | float):
         return str(value), False
     # Spreadsheets keep 15 digits; a sixteenth is an artefact of the binary number.
@@ -362,6 +395,16 @@ def cell_text(value: object, number_format: str, numbers: Numbers) -> tuple[str,
     else:
         text, differs = (shown if numbers == "shown" else _plain(exact)), True
     return text + "%" * percent, differs
+
+
+def _run(part: Any) -> str:
+    """A part of a text with its formatting: a raised 1 after 12 does not make 121."""
+    text, font = str(part), getattr(part, "font", None)
+    if font is None or not text.strip():
+        return text
+    if font.strike:
+        return f"~{text}~"
+    return {"superscript": "^", "subscript": "_"}.get(font.vertAlign or "", "") + text
 
 
 def _plain(number: Decimal) -> str:

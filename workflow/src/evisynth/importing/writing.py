@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from evisynth.config import RESERVED
 from evisynth.conversions import FIELDS as CONVERTED
 from evisynth.conversions import named
 from evisynth.errors import InputError, Problem, echo, safe
@@ -28,6 +29,7 @@ Target = Literal["table", "studies"]
 CONFIG, OUTCOMES, STUDIES = "config.yaml", "outcomes.yaml", "studies"
 REPORT, BIAS = "import_report.csv", "risk_of_bias.csv"
 REPORT_COLUMNS = ("level", "place", "found", "reason")
+NOT_IDS = frozenset({*DEVICES, *RESERVED, "import_report", "risk_of_bias"})
 LEVELS = {"lost": "not taken", "left": "not asked for", "note": "to know"}
 MOST_LINES = 40
 NOT_SEEN = "Imported from {source}: no report was seen by whoever imported it."
@@ -56,6 +58,7 @@ def files(
         Study files without a design.
     """
     made = _Files()
+    imported = _renamed(imported)
     if target == "studies":
         if design is None:
             raise InputError(
@@ -84,6 +87,21 @@ def files(
         ({c: getattr(remark, c) for c in REPORT_COLUMNS} for remark in _sorted(whole.remarks)),
     )
     return made.contents, whole
+
+
+def _renamed(imported: Imported) -> Imported:
+    """The outcomes without ids that a device of Windows or another file of ours has."""
+    kept = {outcome.id for outcome in imported.outcomes}
+    outcomes, remarks = [], list(imported.remarks)
+    for outcome in imported.outcomes:
+        name = outcome.id
+        while name in NOT_IDS or (name != outcome.id and name in kept):
+            name += "-table"
+        if name != outcome.id:
+            reason = f"a name that is taken; the table and its analysis are {name}"
+            remarks.append(Remark("note", "id", outcome.id, reason))
+        outcomes.append(replace(outcome, id=name))
+    return replace(imported, outcomes=tuple(outcomes), remarks=tuple(remarks))
 
 
 def _sorted(remarks: Iterable[Remark]) -> list[Remark]:

@@ -15,8 +15,9 @@ DPI = 300
 ELLIPSIS = "…"
 _ROUNDING = 0.002  # inches: columns are as wide as their widest text, give or take rounding
 _LONGEST = 2000  # characters that can matter in a drawing; measuring more is waste
-# Embedding and override marks would let one label rearrange how others read.
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Embedding and override marks would let one label rearrange how others read; of a byte order
+# mark Matplotlib's writer of PDF finds no glyph, and fails.
+_NOT_DRAWN = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def clean(text: str) -> str:
 
 
 def _drawable(character: str) -> str:
-    if character in _BIDI_CONTROLS:
+    if character in _NOT_DRAWN:
         return ""
     kind = unicodedata.category(character)
     if kind == "Cc":
