@@ -161,7 +161,7 @@ def test_the_examples_of_these_properties_have_every_key():
     """A property is worth what its examples hold."""
     seen: set[str] = set()
 
-    @settings(max_examples=400, database=None, deadline=None, derandomize=True)
+    @settings(max_examples=1200, database=None, deadline=None, derandomize=True)
     @given(study=study_files())
     def collect(study):
         seen.update(paths(study))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from evisynth.errors import InputError, Problem, echo
 from evisynth.files import write_text
@@ -57,8 +57,8 @@ class Column:
     Attributes
     ----------
     path : keys from the entry to the value.
-    kind : ``value``, ``low`` or ``high`` of an interval, ``ids`` (a list of ids), or ``given``
-        (whether an entry is there whose keys may all be missing).
+    kind : ``value``, ``low`` or ``high`` of an interval, ``ids`` (a list of ids or of words of
+        a menu), or ``given`` (whether an entry is there whose keys may all be missing).
     """
 
     name: str
@@ -134,6 +134,11 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Strict)
 
 
+def _is_word(annotation: Any) -> bool:
+    """Whether values of this kind are ids or words of a menu, several of which fit one cell."""
+    return annotation == Id or get_origin(annotation) is Literal
+
+
 def _is_table(annotation: Any) -> bool:
     """Whether entries of this kind have a table of their own."""
     if get_origin(annotation) is dict:
@@ -159,7 +164,7 @@ def _columns(model: type[Strict], path: tuple[str, ...]) -> Iterator[Column]:
             if not any(entry.is_required() for entry in annotation.model_fields.values()):
                 yield Column(column, keys, "given")
             yield from _columns(annotation, keys)
-        elif get_origin(annotation) is list and get_args(annotation) == (Id,):
+        elif get_origin(annotation) is list and _is_word(get_args(annotation)[0]):
             yield Column(column, keys, "ids")
         elif get_origin(annotation) is list:
             yield Column(f"{column}_low", keys, "low")

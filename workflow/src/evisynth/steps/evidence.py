@@ -22,7 +22,7 @@ COLUMNS = {
     ),
     "reports": (
         "study report kind title year date doi doi_status pmid seen primary duplicate_of "
-        "superseded_by correction source note"
+        "superseded_by correction source silent_on note"
     ),
     "arms": "study arm label n unit clusters treatment role made_of note",
     "results": (
@@ -122,7 +122,8 @@ def _reports(study: Study) -> Iterable[dict[str, Cell]]:
     columns = set(COLUMNS["reports"].split())
     for report in study.content.reports:
         values = {key: v for key, v in report.model_dump().items() if key in columns}
-        yield {"study": study.id, "report": report.id, **values}
+        silent = "; ".join(report.silent_on)
+        yield {"study": study.id, "report": report.id, **values, "silent_on": silent}
 
 
 def _arms(study: Study) -> Iterable[dict[str, Cell]]:
