@@ -46,6 +46,13 @@ def test_a_csv_table_gives_the_known_risk_ratio(target, tmp_path, capsys):
     known(tmp_path / "out")
 
 
+def test_columns_with_the_names_of_the_fields_need_no_mapping(tmp_path, capsys):
+    source = ROOT / "reviews/bcg/data/bcg.csv"
+    import_(capsys, source, tmp_path / "one", "--columns", COLUMNS, "--measure", "RR")
+    import_(capsys, tmp_path / "one/bcg.csv", tmp_path / "two", "--measure", "RR")
+    known(tmp_path / "two")
+
+
 def test_a_table_of_ours_comes_back_as_it_was(tmp_path, capsys):
     source = ROOT / "reviews/bcg/data/bcg.csv"
     import_(capsys, source, tmp_path / "one", "--columns", COLUMNS, "--measure", "RR")

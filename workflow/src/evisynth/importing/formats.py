@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from evisynth.conversions import FIELDS as CONVERTED
 from evisynth.errors import InputError, echo
 from evisynth.importing.covidence import NUMBER, STUDY, read_covidence
 from evisynth.importing.delimited import Grid, read_delimited
@@ -15,6 +16,7 @@ from evisynth.importing.revman5 import read_rm5
 from evisynth.importing.revman_web import NEEDED, read_package
 from evisynth.importing.safety import ZIP_MAGIC, read_bytes, refused
 from evisynth.importing.workbook import read_workbook
+from evisynth.menus import FIELDS
 from evisynth.validation import validate
 from evisynth.yamltext import read_yaml
 
@@ -82,6 +84,9 @@ def read(path: Path, wanted: Wanted) -> Imported:
     if chosen == "escalc" and not wanted.mapping:
         return read_escalc(grid, wanted.measure, wanted.columns, mapping.decimal)
     if not wanted.mapping and not wanted.columns:
+        named = _named_as_fields(grid)
+        if named:
+            return read_mapped(grid, _mapping(replace(wanted, columns=named)), chosen)
         raise refused(
             name,
             "no mapping: nothing says what its columns are",
@@ -90,6 +95,13 @@ def read(path: Path, wanted: Wanted) -> Imported:
             "mapping",
         )
     return read_mapped(grid, mapping, chosen)
+
+
+def _named_as_fields(grid: Grid) -> dict[str, str]:
+    """Columns whose names are the field's own (study, ai, n1i, ...), if they say enough."""
+    first = [cell.strip() for cell in grid.lines[0].cells] if grid.lines else []
+    named = {name: name for name in first if name in FIELDS or name in CONVERTED}
+    return named if "study" in named and len(named) > 2 else {}
 
 
 def _first(grid: Grid) -> str:
