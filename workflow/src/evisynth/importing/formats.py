@@ -17,6 +17,7 @@ from evisynth.importing.revman_web import NEEDED, read_package
 from evisynth.importing.safety import ZIP_MAGIC, read_bytes, refused
 from evisynth.importing.workbook import read_workbook
 from evisynth.menus import FIELDS
+from evisynth.table import TEXT_FIELDS
 from evisynth.validation import validate
 from evisynth.yamltext import read_yaml
 
@@ -101,7 +102,7 @@ def _named_as_fields(grid: Grid) -> dict[str, str]:
     """Columns whose names are the field's own (study, ai, n1i, ...), if they say enough."""
     first = [cell.strip() for cell in grid.lines[0].cells] if grid.lines else []
     named = {name: name for name in first if name in FIELDS or name in CONVERTED}
-    return named if "study" in named and len(named) > 2 else {}
+    return named if "study" in named and len(named.keys() - TEXT_FIELDS) > 1 else {}
 
 
 def _first(grid: Grid) -> str:
