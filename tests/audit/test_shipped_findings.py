@@ -83,6 +83,7 @@ FOUND = [
 OF_OTHER_RULES = [
     Wanted("A01", "51.7% of 7 is impossible", "GRIM", SEHOP, "results.efs_refractory.arms.refractory", ("51.7%",), ("3/7", "4/7")),
     Wanted("A01", "only 4 of 7 fits the totals", "PARTITION", SEHOP, "results.efs_refractory.arms.refractory", ("51.7%",), ("4/7", "14")),
+    Wanted("A25", "39% has several denominators", "GRIM", SEHOP, "results.relapse_within_1_year.arms.all", ("39%",), ("26/67 = 39%", "19/49 = 39%", "17/44 = 39%"), "undecided"),
     Wanted("A03", "first event: interval and p disagree", "CI-P", SEHOP, "results.os_hr_first_event", ("0.422", ".003"), ("0.037 to 0.045", "0.239 to 0.746")),
     Wanted("A03", "first event: off the middle", "GEO-MID", SEHOP, "results.os_hr_first_event", ("0.422",), ("0.405 to 0.418",)),
     Wanted("A04", "one row under two labels: radiotherapy", "DUP-ROW", SEHOP, "results.efs_hr_radiotherapy", ("0.185", ".019")),

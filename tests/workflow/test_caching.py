@@ -256,8 +256,14 @@ def test_another_review_has_its_own_results(project: Project) -> None:
 def test_an_older_file_that_is_put_back_is_noticed_everywhere(project: Project) -> None:
     project.edit("data/studies/cleo.yaml", "label: Cleo 2020", "label: Cleo 1999")
     os.utime(project.folder / "data/studies/cleo.yaml", (1e9, 1e9))
+    # the page of the audit names studies by their labels
     assert project.build() == (
-        EVIDENCE | everything_of("response") | trace_of("contrast") | SUMMARY | PROVENANCE
+        EVIDENCE
+        | AUDIT
+        | everything_of("response")
+        | trace_of("contrast")
+        | SUMMARY
+        | PROVENANCE
     )
 
 

@@ -7,9 +7,15 @@ import subprocess
 import time
 
 import pytest
-from support.review import EVIDENCE, PROVENANCE, Project, everything_of
+from support.review import AUDIT, EVIDENCE, PROVENANCE, Project, everything_of
 
-ALL = EVIDENCE | {"summary.csv"} | everything_of("response", "contrast", "hazard") | PROVENANCE
+ALL = (
+    EVIDENCE
+    | AUDIT
+    | {"summary.csv"}
+    | everything_of("response", "contrast", "hazard")
+    | PROVENANCE
+)
 
 MISTAKES = {
     "a missing study folder": ("config.yaml", "data/studies", "data/studie"),

@@ -58,7 +58,7 @@ def grim(material: Material) -> Iterator[Check]:
                 proportion.place,
                 "undecided" if coarse else "consistent",
                 said,
-                _of(k, n, percent),
+                _candidates(material, proportion, percent, n) if coarse else _of(k, n, percent),
                 "no power at this n: nearly every percentage with these digits is possible"
                 if coarse
                 else "an integer count prints the percentage",
@@ -203,6 +203,19 @@ def _impossible(material: Material, proportion: Proportion, percent: Printed, n:
         what + (f"; {'; '.join(hints)}" if hints else ""),
         "check the percentage, the count and the denominator against the report",
     )
+
+
+def _candidates(material: Material, proportion: Proportion, percent: Printed, n: int) -> str:
+    """Counts that print a percentage without a denominator, of all larger groups."""
+    sizes = {n}
+    if (
+        isinstance(material, StudyMaterial)
+        and proportion.events is None
+        and not proportion.own_n
+    ):
+        sizes |= {arm.n for arm in material.study.content.arms if 2 * arm.n > n}
+    found = [(m, rounded(percent, m)) for m in sorted(sizes, reverse=True)]
+    return ", ".join(_of(counts[0], m, percent) for m, counts in found if counts)
 
 
 def _hints(material: Material, proportion: Proportion, percent: Printed, n: int) -> list[str]:
