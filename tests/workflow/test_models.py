@@ -311,9 +311,13 @@ CHANGES = {
     "a formula": ("formula: ablat,", "formula: ablat + year,", {MODERATORS}),
     "a prediction": ("{ablat: 33}", "{ablat: 44}", {MODERATORS}),
     "a subgroup": ("by: alloc, tau2: separate", "by: alloc, tau2: auto", {MODERATORS}),
-    "a threshold": ("thresholds: [0.5]", "thresholds: [0.6]", {POOLED}),
-    "another model beside": ("tau2: 0.4", "tau2: 0.5", {POOLED}),
-    "an interval": ("intervals: [QP, PL-REML]", "intervals: [QP]", {POOLED}),
+    "a threshold": ("thresholds: [0.5]", "thresholds: [0.6]", {POOLED, SCRUTINY}),
+    "another model beside": ("tau2: 0.4", "tau2: 0.5", {POOLED, SCRUTINY}),
+    "an interval": (
+        "intervals: [QP, PL-REML]",
+        "intervals: [QP]",
+        {POOLED, SCRUTINY},
+    ),
     "the model": (
         "model: {test: knha,",
         "model: {test: z,",
@@ -344,7 +348,7 @@ def test_a_change_runs_what_depends_on_it(project: Project, change: str) -> None
 
 def test_a_moderator_in_the_table_runs_the_whole_analysis(project: Project) -> None:
     project.edit("data/bcg.csv", "11,128,44,random", "11,128,45,random")
-    names = {f"{job} bcg" for job in (EFFECTS, POOLED, ENGINES)}
+    names = {f"{job} bcg" for job in (EFFECTS, POOLED, ENGINES, SCRUTINY)}
     assert planned(project) == names | {f"{MODERATORS} regressions of bcg"}
 
 
